@@ -1,0 +1,52 @@
+# The short front of the build: meson does the work, tools/ holds the longer recipes.
+# Everything here runs alone on a fresh Debian 12 as root; `deps` installs what is missing.
+PYTHON = /usr/bin/python3
+MESON = $(PYTHON) /usr/bin/meson
+PREFIX = /usr/local
+
+.PHONY: all build build-test build-asan demo test lint bench fuzz install clean deps
+
+all: build
+
+deps:
+	@tools/deps
+
+build/build.ninja: | deps
+	@$(MESON) setup build --prefix=$(PREFIX) -Db_lto=false > /dev/null
+build-test/build.ninja: | deps
+	@$(MESON) setup build-test -Dtest_hooks=true > /dev/null
+build-asan/build.ninja: | deps
+	@CC=clang $(MESON) setup build-asan -Dtest_hooks=true -Dbuildtype=debug -Db_sanitize=address,undefined \
+		-Db_lundef=false > /dev/null
+
+build: build/build.ninja
+	@ninja -C build
+build-test: build-test/build.ninja
+	@ninja -C build-test
+build-asan: build-asan/build.ninja
+	@ninja -C build-asan
+
+# LIVE=1 shows the same against the machine's real network instead of the hermetic one.
+demo: build
+	@PYTHONPATH=sdk/python:tests $(PYTHON) tools/demo.py --build build $(if $(LIVE),--live)
+
+test: lint build-test build-asan
+	@$(PYTHON) tools/run_tests.py
+
+lint: deps
+	@tools/lint
+
+bench: build
+	@PYTHONPATH=sdk/python:tests $(PYTHON) tools/bench.py --build build
+
+# SECONDS=60 for each target.
+SECONDS = 60
+fuzz: deps
+	@tools/fuzz $(SECONDS)
+
+install: build
+	@$(MESON) install -C build
+	@$(PYTHON) tools/install_sdk.py --prefix=$(PREFIX)
+
+clean:
+	@rm -rf build build-test build-asan build-fuzz

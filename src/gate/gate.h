@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * declaw-gate: the one process through which anything leaves a sandbox.
+ *
+ * Life: started by declawd as root with the gate namespace, the uplink namespace and a control socket as descriptors. It sets the gate
+ * namespace up (setup.c), enters the uplink namespace for good, drops every privilege (confine.c), says ready on the
+ * control socket and serves. When the control socket closes it exits, and nothing leaves any more.
+ *
+ * Who is who: a sandbox is its source address (the kernel's anti-spoof rule makes that true), found in the sandbox table. No entry =
+ * no policy = nothing passes.
+ *
+ *   setup.c      gate namespace: sysctls, TUN, addresses, policy routes, nftables, transparent sockets
+ *   tun.c        SYN and UDP packets from the TUN; packets written back
+ *   flow.c       TCP flows: held SYN -> judged -> (resolved) -> dialled -> admitted -> accepted -> inspected -> relayed
+ *   inspect.c    first bytes of a flow: TLS, HTTP, other; pure over a buffer
+ *   http_flow.c  every request of a plain HTTP connection
+ *   relay.c      splice(2) both ways with half-close and back-pressure; pool of pipes
+ *   dns.c        DNS server on UDP and TCP; dns_tcp.c
+ *   resolver.c   upstream names through libunbound
+ *   sandbox.c    table of attached sandboxes, by id and by address
+ *   control.c    the control socket
+ *   record.c     decision records
+ *   hostaddr.c   the machine's own addresses, kept current, for the floor
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/addr.h"
+#include "core/err.h"
+#include "loop/loop.h"
+#include "policy/pins.h"
+#include "policy/policy.h"
+
+/* Limits, with their reasons. */
+#define GATE_FLOWS_PER_SANDBOX 1024u  /* more than any client needs at once; 4 descriptors each while bytes move */
+#define GATE_FLOWS_MAX 16384u         /* bounds descriptors and memory of the process */
+#define GATE_HALF_OPEN_PER_SANDBOX 256u /* held SYNs and flows still being inspected */
+#define GATE_DIAL_TIMEOUT_MS 20000u   /* Linux gives up connecting after about 127 s; clients long before */
+#define GATE_ADMIT_TIMEOUT_MS 5000u   /* SYN written back, not accepted */
+#define GATE_INSPECT_TIMEOUT_MS 15000u /* from the first byte of a flow that must prove its name, until it did */
+#define GATE_DNS_PENDING_PER_SANDBOX 256u
+#define GATE_DNS_TCP_PER_SANDBOX 16u
+#define GATE_DNS_TIMEOUT_MS 8000u
+
+/* Marks of the static ruleset. */
+#define GATE_MARK_TUN 1u   /* routed into the TUN */
+#define GATE_MARK_LOCAL 2u /* delivered to a transparent socket */
+#define GATE_TUN_NAME "gate0"
+
+struct gate_fds { /* made by setup.c inside the gate namespace; -1 = none */
+	int tun;
+	int listen4, listen6;      /* transparent TCP listeners for admitted flows */
+	int dns_udp4, dns_udp6;    /* transparent, bound to port 53, IP_RECVORIGDSTADDR / IPV6_RECVORIGDSTADDR set */
+	int dns_tcp4, dns_tcp6;    /* transparent listeners for port 53 */
+};
+
+struct gate_config {
+	int gate_netns_fd, uplink_netns_fd, control_fd;
+	struct dw_prefix allow_private[64];
+	size_t allow_private_n;
+	struct { struct dw_addr addr; uint16_t port; } resolver[8]; /* none = nothing resolves */
+	size_t resolver_n;
+};
+
+struct gate_flow;
+struct gate_dns_query;
+
+/* One attached sandbox. Owned by the table; freed from a deferred call after detach. */
+struct gate_sandbox {
+	struct gate_sandbox *next_by_id, *next_by_addr4, *next_by_addr6; /* chains of the tables */
+	char id[72];
+	struct dw_addr addr4, addr6;
+	uint64_t instance;       /* unique per attach in this process: what outlives a detach is recognised as stale */
+	uint64_t generation;     /* of the policy, as the daemon numbers it */
+	struct dw_policy *policy;
+	void *image;             /* mapped policy image */
+	size_t image_n;
+	struct dw_pins *pins;
+	struct gate_flow *flows; /* doubly linked list head, kept by flow.c */
+	uint32_t flow_n, half_open_n;
+	struct gate_dns_query *queries; /* kept by dns.c */
+	uint32_t query_n, dns_tcp_n;
+	bool detached;           /* leaves the tables at once; freed when its flows and queries are gone */
+};
+
+struct gate {
+	struct gate_config config;
+	struct dw_loop loop;
+	struct gate_fds fds;
+	struct dw_floor floor;           /* host addresses kept current by hostaddr.c; exceptions from the config */
+	struct gate_sandbox_table *sandboxes;
+	struct gate_resolver *resolver;
+	struct gate_records *records;
+	struct gate_control *control;
+	struct gate_flows *flows;        /* flow.c's tables */
+	struct gate_dns *dns;
+	struct gate_hostaddr *hostaddr;
+};
+
+/* setup.c: everything that needs the gate namespace and privileges. Enters gate_netns_fd, makes *ret, enters uplink_netns_fd. */
+int gate_setup(const struct gate_config *config, struct gate_fds *ret, struct dw_err *err);
+
+/* confine.c: uid and gid nobody (65534), no capabilities, no new privileges, rlimits, not dumpable. */
+int gate_confine(struct dw_err *err);
+
+/* sandbox.c */
+int gate_sandboxes_init(struct gate *g);
+struct gate_sandbox *gate_sandbox_by_addr(struct gate *g, const struct dw_addr *source); /* NULL: unknown */
+struct gate_sandbox *gate_sandbox_by_id(struct gate *g, const char *id);
+/* Takes the mapped image and the opened policy (also on failure). -1 with err: id or address already attached, memory. */
+int gate_sandbox_attach(struct gate *g, const char *id, const struct dw_addr *addr4, const struct dw_addr *addr6,
+			uint64_t generation, void *image, size_t image_n, struct dw_policy *policy, struct dw_err *err);
+/* Replaces the policy and judges every live flow once against it (flow.c), before it returns. Takes image and policy. */
+int gate_sandbox_update(struct gate *g, struct gate_sandbox *s, uint64_t generation, void *image, size_t image_n,
+			struct dw_policy *policy);
+void gate_sandbox_detach(struct gate *g, struct gate_sandbox *s);
+/* flow.c and dns.c call this when they dropped the last thing of a detached sandbox. */
+void gate_sandbox_unused(struct gate *g, struct gate_sandbox *s);
+
+/* tun.c and flow.c */
+int gate_flows_init(struct gate *g);
+void gate_flows_rejudge(struct gate *g, struct gate_sandbox *s);   /* after a new policy: close what it denies, with a record */
+void gate_flows_close_all(struct gate *g, struct gate_sandbox *s); /* on detach: reset all */
+uint32_t gate_flows_total(const struct gate *g);
+
+/* dns.c */
+int gate_dns_init(struct gate *g);
+void gate_dns_forget(struct gate *g, struct gate_sandbox *s); /* on detach */
+
+/* resolver.c: a canonical name's addresses of one family (or its HTTPS records), from cache or upstream; never blocks. */
+enum gate_resolve_status {
+	GATE_RESOLVE_FAILED = 0, /* no usable answer (SERVFAIL, time-out, malformed) */
+	GATE_RESOLVE_OK,         /* answer set; rcode NOERROR or NXDOMAIN */
+};
+struct dw_dns_answer;
+struct dw_dns_https;
+struct gate_resolve_result {
+	enum gate_resolve_status status;
+	const struct dw_dns_answer *answer; /* A, AAAA */
+	const struct dw_dns_https *https;   /* HTTPS */
+	size_t https_n;
+	uint16_t rcode;
+	uint32_t ttl;
+};
+struct gate_resolve; /* one outstanding request */
+int gate_resolver_init(struct gate *g, struct dw_err *err);
+/* cb runs from the loop, never inside this call. NULL on failure (then cb never runs). */
+struct gate_resolve *gate_resolve_start(struct gate *g, const char *name, uint16_t qtype,
+					void (*cb)(void *arg, const struct gate_resolve_result *r), void *arg);
+void gate_resolve_cancel(struct gate_resolve *r); /* cb will not run any more */
+
+/* record.c: one decision. Borrowed for the call. */
+struct gate_record {
+	const struct gate_sandbox *sandbox; /* NULL: an unknown source; then source is set */
+	struct dw_addr source;
+	enum dw_proto proto;
+	struct dw_addr addr;  /* destination as the sandbox saw it; unset for DNS */
+	uint16_t port;        /* for DNS: the query type */
+	const char *name;     /* canonical name, or raw text that is escaped; NULL for none */
+	struct dw_decision decision;
+	uint64_t bytes_out, bytes_in; /* from and to the sandbox; flows that ended */
+	uint64_t duration_ms;
+	bool closed;          /* the end of an allowed flow (with bytes); false: the decision itself */
+};
+int gate_records_init(struct gate *g);
+void gate_record(struct gate *g, const struct gate_record *r);
+
+/* control.c: serves config.control_fd; sends events. event_json is one JSON object without newline. */
+int gate_control_init(struct gate *g, struct dw_err *err);
+void gate_control_event(struct gate *g, const char *event_json, size_t n);
+
+/* hostaddr.c: fills and keeps g->floor.host by a netlink subscription in the uplink namespace. */
+int gate_hostaddr_init(struct gate *g, struct dw_err *err);

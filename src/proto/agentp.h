@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What daemon and agent say to each other. Pure codec.
+ *
+ * Control: a SOCK_SEQPACKET pair per sandbox, the agent's end is descriptor DW_AGENT_CONTROL_FD. The agent sends one
+ * 'R' datagram when it is ready. The daemon sends 'O' with one descriptor (SCM_RIGHTS): the agent's end of a fresh
+ * SOCK_STREAM pair, one per operation. End of file on the control socket: the agent exits, and with PID 1 everything.
+ *
+ * Operation: the daemon writes one request frame, then further frames as the request says; the agent answers with frames
+ * until a final one (EXIT, WROTE, END or ERROR), then closes. Back-pressure is the socket's own. If the daemon closes
+ * its end early, the agent kills the operation's process group, and forgets it.
+ *
+ * Frame: u32 payload length (network order, at most DW_AGENTP_FRAME_MAX), u8 type, payload. Strings in payloads are u32 length + bytes
+ * without NUL bytes. The agent is inside the sandbox: for the daemon every frame is hostile.
+ */
+#pragma once
+
+#include "core/rd.h"
+#include "core/wr.h"
+
+#define DW_AGENT_CONTROL_FD 3
+#define DW_AGENTP_HEADER 5
+#define DW_AGENTP_FRAME_MAX (1u << 20) /* payload bytes; file data and output come in chunks of at most 64 KiB */
+#define DW_AGENTP_CHUNK 65536u
+#define DW_AGENTP_ENV_MAX 1024u
+
+enum dw_agentp_type {
+	DW_AGENTP_NONE = 0,
+	/* daemon to agent */
+	DW_AGENTP_EXEC = 1,       /* struct dw_agentp_exec; then STDIN* and STDIN_CLOSE if stdin was asked for */
+	DW_AGENTP_FILE_READ = 2,  /* str user, str path; answers DATA*, END, or ERROR */
+	DW_AGENTP_FILE_WRITE = 3, /* str user, str path; then DATA*, END; answers WROTE, or ERROR. Parents are created */
+	DW_AGENTP_STDIN = 4,      /* bytes */
+	DW_AGENTP_STDIN_CLOSE = 5,
+	/* both */
+	DW_AGENTP_DATA = 16,      /* bytes of a file */
+	DW_AGENTP_END = 17,
+	/* agent to daemon */
+	DW_AGENTP_STARTED = 32,   /* u32 pid (as seen inside) */
+	DW_AGENTP_STDOUT = 33,    /* bytes */
+	DW_AGENTP_STDERR = 34,
+	DW_AGENTP_EXIT = 35,      /* u32 exit code (128+n for signal n), u8 timed_out */
+	DW_AGENTP_WROTE = 36,     /* u32 high, u32 low: bytes written */
+	DW_AGENTP_ERROR = 37,     /* u16 errno-like number (Linux), str message for the user */
+};
+
+struct dw_agentp_frame {
+	uint8_t type;
+	struct dw_span payload; /* into the caller's bytes */
+	size_t frame_n;         /* header and payload */
+};
+
+/* MORE until the whole frame is there; BIG when its length is over the limit, BAD for a type that does not exist. */
+enum dw_parse dw_agentp_frame_parse(const void *data, size_t n, struct dw_agentp_frame *ret);
+/* Writes the 5 header bytes. */
+void dw_agentp_header_build(uint8_t out[static DW_AGENTP_HEADER], uint8_t type, uint32_t payload_n);
+
+struct dw_agentp_env {
+	struct dw_span key, value;
+};
+
+struct dw_agentp_exec {
+	bool with_stdin;      /* keep a pipe open as standard input; otherwise /dev/null */
+	uint32_t timeout_ms;  /* 0 = none; at the deadline the whole process group gets SIGKILL */
+	struct dw_span user;  /* account name inside; "" = "user" */
+	struct dw_span cwd;   /* absolute, or "" = the account's home */
+	struct dw_span cmd;   /* run as <shell> -c cmd: /bin/bash when there, else /bin/sh */
+	uint16_t env_n;
+	struct dw_agentp_env env[DW_AGENTP_ENV_MAX]; /* on top of HOME, USER, LOGNAME, SHELL, PATH, LANG */
+};
+
+/*
+ * Payload only, without the frame header. Encoding returns the length, 0 when it does not fit or the parser would refuse it
+ * (a NUL byte in a string, an empty environment name or one with '='). Parsing never says MORE; ret_ is set on OK only,
+ * but for exec_parse, which works in place.
+ */
+size_t dw_agentp_exec_build(const struct dw_agentp_exec *e, void *out, size_t cap);
+enum dw_parse dw_agentp_exec_parse(struct dw_span payload, struct dw_agentp_exec *ret);
+size_t dw_agentp_file_build(struct dw_span user, struct dw_span path, void *out, size_t cap);
+enum dw_parse dw_agentp_file_parse(struct dw_span payload, struct dw_span *ret_user, struct dw_span *ret_path);
+size_t dw_agentp_error_build(uint16_t number, const char *message, void *out, size_t cap);
+enum dw_parse dw_agentp_error_parse(struct dw_span payload, uint16_t *ret_number, struct dw_span *ret_message);
+enum dw_parse dw_agentp_exit_parse(struct dw_span payload, uint32_t *ret_code, bool *ret_timed_out);

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The runtime: makes, holds and destroys sandboxes. It is a process of its own (the keeper), forked before the daemon has
+ * threads; the daemon talks to it over a socket pair with fixed records and descriptors. When that socket closes, for
+ * whatever reason, the keeper destroys everything it made and exits: a daemon that dies leaves nothing behind.
+ *
+ * A slot is everything that can be made ahead for any template: namespaces, the link into the gate namespace with addresses,
+ * routes and permanent neighbours, cgroups with limits, and a process parked inside them. Slots are destroyed, never
+ * reused, and their numbers (so their addresses) come round only after all others were used.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "core/addr.h"
+#include "core/err.h"
+
+#define DW_TEMPLATE_NAME_MAX 63
+
+struct dw_runtime_config {
+	const char *data_dir;   /* templates and scratch below it; exists, root only */
+	const char *agent_path; /* the static agent program; opened once */
+	unsigned pool;          /* parked slots to hold ready (default 4) */
+	unsigned max_sandboxes; /* alive at one time */
+};
+
+struct dw_sandbox_spec {
+	const char *template_name; /* "base", "python", "node" */
+	const char *hostname;      /* a valid host name label */
+	uint32_t memory_mb;        /* memory limit */
+	uint32_t pids_max;
+	uint32_t cpu_percent;      /* of one core; 200 = two cores */
+	uint32_t disk_mb;          /* size of the writable tmpfs */
+};
+
+struct dw_sandbox_handle {
+	uint32_t slot;         /* the key for destroy and for exit events */
+	pid_t init_pid;        /* PID 1 of the sandbox as the host sees it */
+	int agent_fd;          /* control socket to the agent (proto/agentp.h); the agent has said it is ready. Owned by the caller */
+	struct dw_addr addr4, addr6;
+	uint32_t uid_base;     /* host uid of the sandbox's root */
+};
+
+struct dw_runtime;
+
+/*
+ * Forks the keeper and waits until it has its gate namespace and templates; no slot is made yet (dw_runtime_fill). Must be called
+ * while the process has one thread. 0, or -1 with err and nothing left behind.
+ */
+int DW_MUST_USE dw_runtime_start(const struct dw_runtime_config *config, struct dw_runtime **ret, struct dw_err *err);
+
+/* Asks the keeper to destroy everything and waits until it is gone. */
+void dw_runtime_stop(struct dw_runtime *rt);
+
+/* The gate's network namespace; borrowed. Lives as long as the keeper, so it outlives a gate. */
+int dw_runtime_gate_netns_fd(const struct dw_runtime *rt);
+
+/* Readable when the keeper died or an exit event waits (dw_runtime_next_exit). Borrowed. */
+int dw_runtime_event_fd(const struct dw_runtime *rt);
+/* 1 and *ret_slot: PID 1 of that sandbox has ended by itself (still to be destroyed by the caller); 0: nothing now; -1: the keeper is gone. */
+int dw_runtime_next_exit(struct dw_runtime *rt, uint32_t *ret_slot);
+
+/* Starts to fill the pool; call when the gate has set up its namespace. Thread-safe. */
+int dw_runtime_fill(struct dw_runtime *rt, struct dw_err *err);
+
+/*
+ * Takes a parked slot (makes one if none is ready), gives it the template and waits for the agent. Thread-safe. Errors: INVALID
+ * "unknown_template"; UNPROCESSABLE "template_unavailable" (its interpreter is not on this host); LIMIT
+ * "too_many_sandboxes"; INTERNAL. On an error nothing of the attempt is left behind.
+ */
+int DW_MUST_USE dw_runtime_create(struct dw_runtime *rt, const struct dw_sandbox_spec *spec, struct dw_sandbox_handle *ret,
+				  struct dw_err *err);
+
+/*
+ * Kills every process of the sandbox and takes it apart. Returns when no process of it runs any more; links, mounts and
+ * cgroups follow behind. Idempotent: an unknown slot is fine. Thread-safe.
+ */
+int dw_runtime_destroy(struct dw_runtime *rt, uint32_t slot, struct dw_err *err);
+
+/* Whether a template name is known and usable here; the same errors as create. */
+int DW_MUST_USE dw_runtime_template_check(struct dw_runtime *rt, const char *name, struct dw_err *err);

@@ -1,0 +1,60 @@
+"""Arrows go one way: each folder of src/ may include only the folders named here (ARCHITECTURE.md has the picture).
+
+The pure libraries may also use only harmless system headers: no I/O, no clock, no environment.
+"""
+import pathlib
+import re
+import sys
+
+ALLOWED = {
+    "core": set(),
+    "policy": {"core"},
+    "wire": {"core"},
+    "proto": {"core"},
+    "loop": {"core"},
+    "gate": {"core", "policy", "wire", "proto", "loop"},
+    "runtime": {"core", "proto"},
+    "agent": {"core", "proto"},
+    "daemon": {"core", "policy", "proto", "runtime"},
+}
+PURE = {"core", "policy", "wire", "proto"}
+PURE_SYSTEM = {
+    "stddef.h", "stdint.h", "stdbool.h", "stdlib.h", "string.h", "stdio.h", "stdarg.h", "limits.h", "errno.h",
+    "ctype.h", "inttypes.h", "netinet/in.h", "arpa/inet.h", "endian.h", "pcre2.h", "unistd.h", "assert.h",
+}
+# stdio.h is there for snprintf; what does I/O or reads a clock is refused by name.
+IMPURE_CALLS = re.compile(
+    r"\b(open|fopen|read|write|recv|send|time|clock_gettime|gettimeofday|getenv|getaddrinfo|printf|puts|exit|fork)\s*\("
+)
+PURE_EXCEPTIONS = {("core", "err.c"), ("core", "macros.h")}  # the assertion's last words; close() of the clean-up helper
+
+
+def main() -> int:
+    bad = 0
+    src = pathlib.Path(__file__).resolve().parent.parent / "src"
+    for path in sorted(src.rglob("*.[ch]")):
+        layer = path.relative_to(src).parts[0]
+        text = path.read_text()
+        for number, line in enumerate(text.splitlines(), 1):
+            where = f"{path.relative_to(src.parent)}:{number}"
+            if m := re.match(r'\s*#\s*include\s+"([^"/]+)/', line):
+                if m[1] != layer and m[1] not in ALLOWED[layer]:
+                    print(f"{where}: {layer} may not include {m[1]}")
+                    bad = 1
+            elif re.match(r'\s*#\s*include\s+"', line):
+                print(f"{where}: includes carry the folder (\"{layer}/...\")")
+                bad = 1
+            if layer not in PURE or (layer, path.name) in PURE_EXCEPTIONS:
+                continue
+            if (m := re.match(r"\s*#\s*include\s+<([^>]+)>", line)) and m[1] not in PURE_SYSTEM:
+                print(f"{where}: {layer} is pure; <{m[1]}> is not on its list")
+                bad = 1
+            code = re.sub(r'"(\\.|[^"\\])*"|/\*.*?\*/', "", line)
+            if not code.lstrip().startswith("*") and (m := IMPURE_CALLS.search(code)):
+                print(f"{where}: {layer} is pure; it calls {m[1]}")
+                bad = 1
+    return bad
+
+
+if __name__ == "__main__":
+    sys.exit(main())
