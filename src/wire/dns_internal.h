@@ -8,7 +8,7 @@
 #define DNS_NAME_WIRE_MAX 255 /* RFC 1035 section 3.1, the root's byte included */
 #define DNS_LABEL_MAX     63
 #define DNS_POINTERS_MAX  64 /* per name; one for each label is more than any compressor writes */
-#define DNS_CLASS_IN	  1
+#define DNS_CLASS_IN      1
 
 /* RFC 1035 section 4.1.1, RFC 4035 section 3.2 (CD) and RFC 6891 section 6.1.4 (DO). */
 enum {

@@ -10,18 +10,25 @@ enum { DW_TCP_FIN = 1, DW_TCP_SYN = 2, DW_TCP_RST = 4, DW_TCP_PSH = 8, DW_TCP_AC
 
 struct dw_packet {
 	struct dw_addr src, dst;
-	uint8_t proto;       /* IPPROTO_*, after IPv6 extension headers (hop-by-hop, routing, destination; a fragment header is BAD) */
-	uint16_t sport, dport; /* TCP and UDP only */
-	uint32_t seq, ack;   /* TCP */
-	uint8_t flags;       /* TCP */
+	uint8_t proto;          /* IPPROTO_*, behind IPv6 hop-by-hop, routing and destination headers */
+	uint16_t sport, dport;  /* TCP and UDP only */
+	uint32_t seq, ack;      /* TCP */
+	uint8_t flags;          /* TCP */
 	struct dw_span payload; /* behind the TCP/UDP header, or the whole transport part of others */
 	struct dw_span header;  /* IP header and the first 8 bytes behind it, for an ICMP error's quote */
 };
 
-/* A whole packet. BAD: wrong lengths, versions, a fragment, an IPv4 header checksum that is off, an IPv4-mapped address inside an IPv6 header. */
+/*
+ * A whole packet. BAD: wrong lengths, versions, a fragment (or an IPv6 fragment header), an IPv4 header checksum that is
+ * off, an IPv4-mapped address inside an IPv6 header, a routing header with segments left, over 8 extension headers. TCP
+ * and UDP checksums are not looked at.
+ */
 enum dw_parse dw_packet_parse(const void *data, size_t n, struct dw_packet *ret);
 
-/* RST,ACK answering a SYN: from its destination to its source. Returns the packet's length, 0 if cap is too small (60 always do). */
+/*
+ * RST,ACK answering a SYN (RST where it has ACK): from its destination to its source. Returns the packet's length, 0 if
+ * cap is too small (60 always do) or it is no TCP segment or itself a RST.
+ */
 size_t dw_packet_rst(const struct dw_packet *syn, void *out, size_t cap);
 
 enum dw_unreachable { DW_UNREACH_NET = 0, DW_UNREACH_HOST, DW_UNREACH_PORT, DW_UNREACH_PROHIBITED };

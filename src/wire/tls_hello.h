@@ -1,32 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ClientHello at the start of a TLS connection (RFC 8446 section 4.1.2, RFC 6066 section 3), over records and segments. */
+/* The ClientHello at the start of a TLS stream (RFC 8446 section 4.1.2, RFC 6066 section 3), over records and segments. */
 #pragma once
 
 #include "core/rd.h"
 
-#define DW_TLS_HELLO_MAX 65536 /* bytes of the stream looked at, record headers included; more is BIG */
+#define DW_TLS_HELLO_MAX   65536 /* bytes of the stream looked at, record headers included; more is BIG */
+#define DW_TLS_RECORDS_MAX 2048  /* records a hello may take: byte by byte a usual one fits, more only costs; BIG */
 
 struct dw_tls_hello {
 	bool has_sni;
-	char sni[256];        /* host_name as sent, NUL-terminated; no NUL inside */
+	char sni[256]; /* host_name as sent, NUL-terminated; no NUL inside */
 	size_t sni_n;
-	bool has_ech;         /* extension 0xfe0d, real or GREASE */
-	bool has_tls13;       /* supported_versions offers 0x0304 */
+	bool has_ech;   /* extension 0xfe0d, real or GREASE, or of a draft (0xfe08..0xfe0c), or ESNI (0xffce) */
+	bool has_tls13; /* supported_versions offers 0x0304 */
 	uint16_t legacy_version;
-	size_t stream_n;      /* bytes of the stream up to the end of the record that completes the hello */
+	size_t stream_n; /* bytes of the stream up to the end of the record that completes the hello */
 };
 
 /*
  * data[0..n) is the start of the client's stream. OK: a complete, well-formed ClientHello. MORE: so far a prefix of one.
- * BAD: it can not become one, or it is one that two readers could read differently: more than one SNI extension or name, a name type
- * other than host_name, an empty name or one with NUL, an extension twice, trailing bytes in any vector, a record of another type or of
- * length 0 before the hello is complete, a handshake message other than ClientHello, a record over 2^14 bytes, bytes of another handshake
- * message in the record that ends the hello. BIG: over DW_TLS_HELLO_MAX.
+ * BAD: it can not become one, or it is one that two readers could read differently: more than one SNI extension or name, a
+ * name type other than host_name, an empty name or one with NUL or over 255 bytes, an extension twice, trailing bytes in
+ * any vector, a record of another type or of length 0 before the hello is complete, a handshake message other than
+ * ClientHello, a record over 2^14 bytes, bytes of another handshake message in the record that ends the hello.
+ * BIG: over DW_TLS_HELLO_MAX or DW_TLS_RECORDS_MAX. ret is set on OK only. What a prefix gets is MORE or what the whole gets.
  * scratch: DW_TLS_HELLO_MAX bytes where a hello split over records is put together; only used inside the call.
  */
 enum dw_parse dw_tls_hello_parse(const void *data, size_t n, uint8_t *scratch, struct dw_tls_hello *ret);
 
-/* Whether the first bytes can be TLS at all: MORE for n == 0, OK when data[0] is 0x16 (and data[1], if there, 0x03), else BAD. */
+/* Can the first bytes be TLS? MORE for n == 0, OK when data[0] is 0x16 (and data[1], if there, 0x03), else BAD. */
 enum dw_parse dw_tls_looks_like(const void *data, size_t n);
 
 /* A fatal alert record, 7 bytes (RFC 8446 section 6.2): access_denied 49, unrecognized_name 112. */
