@@ -2,16 +2,21 @@
 /*
  * What daemon and agent say to each other. Pure codec.
  *
- * Control: a SOCK_SEQPACKET pair per sandbox, the agent's end is descriptor DW_AGENT_CONTROL_FD. The agent sends one
- * 'R' datagram when it is ready. The daemon sends 'O' with one descriptor (SCM_RIGHTS): the agent's end of a fresh
- * SOCK_STREAM pair, one per operation. End of file on the control socket: the agent exits, and with PID 1 everything.
+ * Control: a SOCK_SEQPACKET pair per sandbox, the agent's end is descriptor DW_AGENT_CONTROL_FD. The agent sends
+ * one 'R' datagram when it is ready. The daemon sends 'O' with one descriptor (SCM_RIGHTS): the agent's end of a
+ * fresh SOCK_STREAM pair, one per operation. End of file on the control socket: the agent exits, and with PID 1
+ * everything.
  *
- * Operation: the daemon writes one request frame, then further frames as the request says; the agent answers with frames
- * until a final one (EXIT, WROTE, END or ERROR), then closes. Back-pressure is the socket's own. If the daemon closes
- * its end early, the agent kills the operation's process group, and forgets it.
+ * Operation: the daemon writes one request frame, then further frames as the request says; the agent answers with
+ * frames until a final one (EXIT, WROTE, END or ERROR), then closes. Back-pressure is the socket's own. If the
+ * daemon closes its end early (for a command: or shuts it down for writing), the agent kills the operation's
+ * processes, and forgets it. The same happens after a malformed or unexpected frame, without an answer; only STDIN for a command
+ * that takes none (any more) is dropped. An ERROR can come while DATA is still being sent, so a failing send is no
+ * reason not to read the answer. A file operation that somebody inside kills ends without a final frame, and one
+ * that is stopped does not end: give it a deadline.
  *
- * Frame: u32 payload length (network order, at most DW_AGENTP_FRAME_MAX), u8 type, payload. Strings in payloads are u32 length + bytes
- * without NUL bytes. The agent is inside the sandbox: for the daemon every frame is hostile.
+ * Frame: u32 payload length (network order, at most DW_AGENTP_FRAME_MAX), u8 type, payload. Strings in payloads are
+ * u32 length + bytes without NUL bytes. The agent is inside the sandbox: for the daemon every frame is hostile.
  */
 #pragma once
 
@@ -66,13 +71,14 @@ struct dw_agentp_exec {
 	struct dw_span cwd;   /* absolute, or "" = the account's home */
 	struct dw_span cmd;   /* run as <shell> -c cmd: /bin/bash when there, else /bin/sh */
 	uint16_t env_n;
-	struct dw_agentp_env env[DW_AGENTP_ENV_MAX]; /* on top of HOME, USER, LOGNAME, SHELL, PATH, LANG */
+	/* On top of HOME, USER, LOGNAME, SHELL, PATH, LANG, PWD; the last of a name counts. */
+	struct dw_agentp_env env[DW_AGENTP_ENV_MAX];
 };
 
 /*
- * Payload only, without the frame header. Encoding returns the length, 0 when it does not fit or the parser would refuse it
- * (a NUL byte in a string, an empty environment name or one with '='). Parsing never says MORE; ret_ is set on OK only,
- * but for exec_parse, which works in place.
+ * Payload only, without the frame header. Encoding returns the length, 0 when it does not fit or the parser would
+ * refuse it (a NUL byte in a string, an empty environment name or one with '='). Parsing never says MORE; ret_ is
+ * set on OK only, but for exec_parse, which works in place.
  */
 size_t dw_agentp_exec_build(const struct dw_agentp_exec *e, void *out, size_t cap);
 enum dw_parse dw_agentp_exec_parse(struct dw_span payload, struct dw_agentp_exec *ret);

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/agentp.h"
+
+#define EXEC_FLAG_STDIN 0x01
+#define EXIT_CODE_MAX   255u
+
+static bool type_known(uint8_t type)
+{
+	switch ((enum dw_agentp_type)type) {
+	case DW_AGENTP_EXEC:
+	case DW_AGENTP_FILE_READ:
+	case DW_AGENTP_FILE_WRITE:
+	case DW_AGENTP_STDIN:
+	case DW_AGENTP_STDIN_CLOSE:
+	case DW_AGENTP_DATA:
+	case DW_AGENTP_END:
+	case DW_AGENTP_STARTED:
+	case DW_AGENTP_STDOUT:
+	case DW_AGENTP_STDERR:
+	case DW_AGENTP_EXIT:
+	case DW_AGENTP_WROTE:
+	case DW_AGENTP_ERROR:
+		return true;
+	case DW_AGENTP_NONE:
+		break;
+	}
+	return false;
+}
+
+enum dw_parse dw_agentp_frame_parse(const void *data, size_t n, struct dw_agentp_frame *ret)
+{
+	struct dw_rd r = dw_rd_init(data, n, true);
+	uint32_t payload_n = dw_rd_u32(&r);
+	/* Judged before the rest arrives: a peer that announces too much is never waited for. */
+	if (dw_rd_ok(&r) && payload_n > DW_AGENTP_FRAME_MAX)
+		return DW_PARSE_BIG;
+	uint8_t type = dw_rd_u8(&r);
+	if (dw_rd_ok(&r) && !type_known(type))
+		return DW_PARSE_BAD;
+	struct dw_span payload = dw_rd_bytes(&r, payload_n);
+	if (!dw_rd_ok(&r))
+		return r.status;
+	*ret = (struct dw_agentp_frame){
+		.type = type,
+		.payload = payload,
+		.frame_n = DW_AGENTP_HEADER + (size_t)payload_n,
+	};
+	return DW_PARSE_OK;
+}
+
+void dw_agentp_header_build(uint8_t out[static DW_AGENTP_HEADER], uint8_t type, uint32_t payload_n)
+{
+	struct dw_wr w = dw_wr_init(out, DW_AGENTP_HEADER);
+	dw_wr_u32(&w, payload_n);
+	dw_wr_u8(&w, type);
+}
+
+static bool has_byte(struct dw_span s, uint8_t b)
+{
+	return s.n && memchr(s.p, b, s.n);
+}
+
+static struct dw_span read_str(struct dw_rd *r)
+{
+	uint32_t n = dw_rd_u32(r);
+	struct dw_span s = dw_rd_bytes(r, n);
+	if (has_byte(s, 0))
+		dw_rd_fail(r, DW_PARSE_BAD);
+	return s;
+}
+
+/* What the reader would refuse is never written. */
+static void write_str(struct dw_wr *w, struct dw_span s)
+{
+	if (has_byte(s, 0) || s.n > DW_AGENTP_FRAME_MAX) {
+		w->overflow = true;
+		return;
+	}
+	dw_wr_u32(w, (uint32_t)s.n);
+	dw_wr_bytes(w, s.p, s.n);
+}
+
+static size_t written(const struct dw_wr *w)
+{
+	return dw_wr_ok(w) && w->len <= DW_AGENTP_FRAME_MAX ? w->len : 0;
+}
+
+static enum dw_parse finished(const struct dw_rd *r)
+{
+	if (dw_rd_done(r))
+		return DW_PARSE_OK;
+	return dw_rd_ok(r) ? DW_PARSE_BAD : r->status;
+}
+
+/* An environment name that could be read as another one ("A=B") or as none is not a name. */
+static bool env_key_valid(struct dw_span key)
+{
+	return key.n > 0 && !has_byte(key, '=');
+}
+
+size_t dw_agentp_exec_build(const struct dw_agentp_exec *e, void *out, size_t cap)
+{
+	if (e->env_n > DW_AGENTP_ENV_MAX)
+		return 0;
+	struct dw_wr w = dw_wr_init(out, cap);
+	dw_wr_u8(&w, e->with_stdin ? EXEC_FLAG_STDIN : 0);
+	dw_wr_u32(&w, e->timeout_ms);
+	write_str(&w, e->user);
+	write_str(&w, e->cwd);
+	write_str(&w, e->cmd);
+	dw_wr_u16(&w, e->env_n);
+	for (unsigned i = 0; i < e->env_n; i++) {
+		if (!env_key_valid(e->env[i].key))
+			return 0;
+		write_str(&w, e->env[i].key);
+		write_str(&w, e->env[i].value);
+	}
+	return written(&w);
+}
+
+enum dw_parse dw_agentp_exec_parse(struct dw_span payload, struct dw_agentp_exec *ret)
+{
+	struct dw_rd r = dw_rd_init(payload.p, payload.n, false);
+	uint8_t flags = dw_rd_u8(&r);
+	ret->timeout_ms = dw_rd_u32(&r);
+	ret->user = read_str(&r);
+	ret->cwd = read_str(&r);
+	ret->cmd = read_str(&r);
+	ret->env_n = dw_rd_u16(&r);
+	if (ret->env_n > DW_AGENTP_ENV_MAX) {
+		dw_rd_fail(&r, DW_PARSE_BIG);
+		ret->env_n = 0;
+	}
+	if (flags & ~EXEC_FLAG_STDIN)
+		dw_rd_fail(&r, DW_PARSE_BAD);
+	ret->with_stdin = flags & EXEC_FLAG_STDIN;
+	for (unsigned i = 0; dw_rd_ok(&r) && i < ret->env_n; i++) {
+		ret->env[i].key = read_str(&r);
+		ret->env[i].value = read_str(&r);
+		if (dw_rd_ok(&r) && !env_key_valid(ret->env[i].key))
+			dw_rd_fail(&r, DW_PARSE_BAD);
+	}
+	return finished(&r);
+}
+
+size_t dw_agentp_file_build(struct dw_span user, struct dw_span path, void *out, size_t cap)
+{
+	struct dw_wr w = dw_wr_init(out, cap);
+	write_str(&w, user);
+	write_str(&w, path);
+	return written(&w);
+}
+
+enum dw_parse dw_agentp_file_parse(struct dw_span payload, struct dw_span *ret_user, struct dw_span *ret_path)
+{
+	struct dw_rd r = dw_rd_init(payload.p, payload.n, false);
+	struct dw_span user = read_str(&r);
+	struct dw_span path = read_str(&r);
+	enum dw_parse res = finished(&r);
+	if (res == DW_PARSE_OK) {
+		*ret_user = user;
+		*ret_path = path;
+	}
+	return res;
+}
+
+size_t dw_agentp_error_build(uint16_t number, const char *message, void *out, size_t cap)
+{
+	struct dw_wr w = dw_wr_init(out, cap);
+	dw_wr_u16(&w, number);
+	write_str(&w, (struct dw_span){ .p = (const uint8_t *)message, .n = strlen(message) });
+	return written(&w);
+}
+
+enum dw_parse dw_agentp_error_parse(struct dw_span payload, uint16_t *ret_number, struct dw_span *ret_message)
+{
+	struct dw_rd r = dw_rd_init(payload.p, payload.n, false);
+	uint16_t number = dw_rd_u16(&r);
+	struct dw_span message = read_str(&r);
+	enum dw_parse res = finished(&r);
+	if (res == DW_PARSE_OK) {
+		*ret_number = number;
+		*ret_message = message;
+	}
+	return res;
+}
+
+enum dw_parse dw_agentp_exit_parse(struct dw_span payload, uint32_t *ret_code, bool *ret_timed_out)
+{
+	struct dw_rd r = dw_rd_init(payload.p, payload.n, false);
+	uint32_t code = dw_rd_u32(&r);
+	uint8_t timed_out = dw_rd_u8(&r);
+	if (dw_rd_ok(&r) && (code > EXIT_CODE_MAX || timed_out > 1))
+		dw_rd_fail(&r, DW_PARSE_BAD);
+	enum dw_parse res = finished(&r);
+	if (res == DW_PARSE_OK) {
+		*ret_code = code;
+		*ret_timed_out = timed_out;
+	}
+	return res;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A stream of frames, and each payload through the parser of its type; what parses builds to the same bytes again. */
+#include "proto/agentp.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void payload(uint8_t type, struct dw_span p)
+{
+	struct dw_span a, b;
+	uint16_t number;
+	uint32_t code = 0;
+	bool timed_out;
+	uint8_t *out = malloc(p.n + 1);
+	dw_assert(out);
+	if (type == DW_AGENTP_FILE_READ && dw_agentp_file_parse(p, &a, &b) == DW_PARSE_OK)
+		dw_assert(dw_agentp_file_build(a, b, out, p.n) == p.n && (!p.n || memcmp(out, p.p, p.n) == 0));
+	if (type == DW_AGENTP_ERROR && dw_agentp_error_parse(p, &number, &a) == DW_PARSE_OK)
+		dw_assert(a.n + 6 == p.n && !memchr(a.p, 0, a.n));
+	if (type == DW_AGENTP_EXIT && dw_agentp_exit_parse(p, &code, &timed_out) == DW_PARSE_OK)
+		dw_assert(p.n == 5 && code <= 255);
+	free(out);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct dw_agentp_frame f;
+	while (dw_agentp_frame_parse(data, size, &f) == DW_PARSE_OK) {
+		uint8_t head[DW_AGENTP_HEADER];
+		dw_agentp_header_build(head, f.type, (uint32_t)f.payload.n);
+		dw_assert(memcmp(head, data, sizeof(head)) == 0 && f.frame_n == f.payload.n + sizeof(head));
+		payload(f.type, f.payload);
+		data += f.frame_n;
+		size -= f.frame_n;
+	}
+	return 0;
+}

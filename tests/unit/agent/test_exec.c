@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "drive.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+#define MIB (1u << 20)
+
+static void sleep_ms(long ms)
+{
+	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
+}
+
+static void separates_output_and_error(void **state)
+{
+	struct answer a = run(&(struct command){ .cmd = "echo out; echo err >&2; exit 3" });
+	assert_out(a, "out\n");
+	assert_string_equal(a.err.p, "err\n");
+	assert_int_equal(a.exits, 1);
+	assert_int_equal(a.code, 3);
+	assert_false(a.timed_out);
+	assert_true(a.clean);
+	assert_true(a.pid > 1);
+	answer_free(&a);
+}
+
+static void reports_exit_codes(void **state)
+{
+	static const struct {
+		const char *cmd;
+		uint32_t code;
+	} rows[] = {
+		{ "", 0 },
+		{ "exit 0", 0 },
+		{ "exit 1", 1 },
+		{ "exit 255", 255 },
+		{ "kill -9 $$", 137 },
+		{ "kill -TERM $$", 143 },
+		{ "kill -SEGV $$", 139 },
+		{ "no-such-program-here", 127 },
+		{ "/etc/passwd", 126 },
+		{ "-x", 127 }, /* not an option of the shell */
+		{ "+x", 127 },
+		{ "yes | head -1 >/dev/null; exit ${PIPESTATUS[0]}", 141 }, /* SIGPIPE is at its default */
+	};
+	for (size_t i = 0; i < DW_COUNT(rows); i++) {
+		struct answer a = run(&(struct command){ .cmd = rows[i].cmd });
+		assert_int_equal(a.exits, 1);
+		if (a.code != rows[i].code)
+			fail_msg("%s: %u instead of %u", rows[i].cmd, a.code, rows[i].code);
+		answer_free(&a);
+	}
+}
+
+static void feeds_standard_input(void **state)
+{
+	int sock = op_open();
+	op_exec(sock, &(struct command){ .cmd = "cat; echo done", .with_stdin = true });
+	op_send(sock, DW_AGENTP_STDIN, "one ", 4);
+	op_send(sock, DW_AGENTP_STDIN, "", 0);
+	op_send(sock, DW_AGENTP_STDIN, "two\n", 4);
+	op_send(sock, DW_AGENTP_STDIN_CLOSE, NULL, 0);
+	op_send(sock, DW_AGENTP_STDIN, "too late", 8);
+	struct answer a = op_answer(sock);
+	assert_out(a, "one two\ndone\n");
+	assert_int_equal(a.exits, 1);
+	answer_free(&a);
+}
+
+static void feeds_much_standard_input(void **state)
+{
+	static uint8_t block[MIB];
+	int sock = op_open();
+	op_exec(sock, &(struct command){ .cmd = "sleep 0.1; wc -c", .with_stdin = true });
+	for (unsigned i = 0; i < 8; i++)
+		op_send(sock, DW_AGENTP_STDIN, block, sizeof(block) - i);
+	op_send(sock, DW_AGENTP_STDIN_CLOSE, NULL, 0);
+	struct answer a = op_answer(sock);
+	assert_int_equal(atoll((char *)a.out.p), 8 * MIB - 28);
+	answer_free(&a);
+}
+
+static void standard_input_is_empty_unless_asked_for(void **state)
+{
+	struct answer a = run(&(struct command){ .cmd = "cat; readlink /proc/self/fd/0" });
+	assert_out(a, "/dev/null\n");
+	answer_free(&a);
+	int sock = op_open();
+	op_exec(sock, &(struct command){ .cmd = "sleep 0.05; echo alive" });
+	op_send(sock, DW_AGENTP_STDIN, "nobody reads this", 17);
+	a = op_answer(sock);
+	assert_out(a, "alive\n");
+	answer_free(&a);
+}
+
+static void a_command_that_does_not_read_is_not_hurt(void **state)
+{
+	static uint8_t block[MIB];
+	int sock = op_open();
+	op_exec(sock, &(struct command){ .cmd = "exec 0<&-; sleep 0.2; echo fine", .with_stdin = true });
+	op_send(sock, DW_AGENTP_STDIN, block, sizeof(block));
+	struct answer a = op_answer(sock);
+	assert_out(a, "fine\n");
+	assert_int_equal(a.code, 0);
+	answer_free(&a);
+}
+
+static void environment_is_minimal_and_can_be_overridden(void **state)
+{
+	struct answer a = run(&(struct command){
+		.cmd = "/usr/bin/env -u _ -u SHLVL -u PWD | sort",
+		.env = { "FOO=bar=baz", "LANG=de_DE", "EMPTY=", "FOO=last" },
+	});
+	assert_out(a,
+		   "EMPTY=\nFOO=last\nHOME=/home/user\nLANG=de_DE\nLOGNAME=user\n"
+		   "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nSHELL=/bin/bash\nUSER=user\n");
+	answer_free(&a);
+}
+
+static void runs_in_the_asked_directory(void **state)
+{
+	static const struct {
+		const char *user, *cwd, *out;
+		int error;
+	} rows[] = {
+		{ "user", "", "/home/user\n", 0 },
+		{ "user", "/usr/bin", "/usr/bin\n", 0 },
+		{ "user", "/usr/./bin/..", "/usr\n", 0 },
+		{ "homeless", "", "/\n", 0 },
+		{ "user", "/no/such/place", NULL, ENOENT },
+		{ "user", "/etc/passwd", NULL, ENOTDIR },
+		{ "user", "/home/closed", NULL, EACCES },
+		{ "user", "tmp", NULL, EINVAL },
+		{ "root", "/proc/self/fd/4", NULL, ENOENT }, /* nothing of the agent's is open in the child */
+		{ "root", "/proc/self/fd/3", NULL, ENOTDIR },
+	};
+	for (size_t i = 0; i < DW_COUNT(rows); i++) {
+		struct answer a = run(&(struct command){ .cmd = "pwd -P", .user = rows[i].user, .cwd = rows[i].cwd });
+		assert_int_equal(a.number, rows[i].error);
+		assert_int_equal(a.exits, !rows[i].error);
+		if (rows[i].out)
+			assert_out(a, rows[i].out);
+		else
+			assert_non_null(strstr(a.message, rows[i].cwd));
+		answer_free(&a);
+	}
+}
+
+static void refuses_accounts_that_are_none(void **state)
+{
+	static char long_name[300];
+	memset(long_name, 'a', sizeof(long_name) - 1);
+	const char *const names[] = { "nobody-of-that-name",
+				      "1000",
+				      "0",
+				      "1234",
+				      "minus",
+				      "keep",
+				      "hex",
+				      "short",
+				      "root:x",
+				      "roo",
+				      "root ",
+				      "user\n",
+				      long_name };
+	for (size_t i = 0; i < DW_COUNT(names); i++) {
+		struct answer a = run(&(struct command){ .cmd = "id", .user = names[i] });
+		assert_int_equal(a.exits + a.started, 0);
+		assert_int_equal(a.errors, 1);
+		assert_int_equal(a.number, EINVAL);
+		if (names[i] != long_name)
+			assert_non_null(strstr(a.message, names[i]));
+		answer_free(&a);
+	}
+}
+
+static void takes_on_the_identity(void **state)
+{
+	static const struct {
+		const char *user, *out;
+	} rows[] = {
+		{ NULL, "1000\n1000\n1000 2000\n" },
+		{ "user", "1000\n1000\n1000 2000\n" },
+		{ "root", "0\n0\n0 2000\n" },
+		{ "other", "1001\n1001\n1001\n" },
+	};
+	for (size_t i = 0; i < DW_COUNT(rows); i++) {
+		struct answer a = run(&(struct command){ .cmd = "id -u; id -g; id -G", .user = rows[i].user });
+		assert_out(a, rows[i].out);
+		answer_free(&a);
+	}
+	struct answer a =
+		run(&(struct command){ .cmd = "grep -E 'Cap(Inh|Prm|Eff|Amb)|NoNew' /proc/self/status | cut -f2" });
+	assert_out(a, "0000000000000000\n0000000000000000\n0000000000000000\n0000000000000000\n1\n");
+	answer_free(&a);
+}
+
+static void starts_from_a_clean_state(void **state)
+{
+	static const struct {
+		const char *cmd, *out;
+	} rows[] = {
+		{ "ls /proc/self/fd", "0\n1\n2\n3\n" }, /* 3 is that of ls */
+		{ "umask", "0022\n" },
+		{ "ulimit -Sn; ulimit -Hc", "1024\n0\n" },
+		{ "grep -E 'Sig(Blk|Ign)' /proc/self/status | cut -f2", "0000000000000000\n0000000000000000\n" },
+		{ "echo to stdout > /dev/stdout", "to stdout\n" },
+		{ "cut -d' ' -f5,6 /proc/$$/stat | { read g s; [ $g = $$ ] && [ $s = $$ ] && echo leader; }",
+		  "leader\n" },
+	};
+	for (size_t i = 0; i < DW_COUNT(rows); i++) {
+		struct answer a = run(&(struct command){ .cmd = rows[i].cmd });
+		assert_out(a, rows[i].out);
+		answer_free(&a);
+	}
+}
+
+/* Four ways to leave the foreground: a job, one of its own group, one of its own session, and a grandchild. */
+static const char spread[] =
+	"sleep 1000 & echo $!; set -m; sleep 1000 & echo $!; set +m; setsid sleep 1000 & echo $!\n"
+	"(trap '' TERM HUP; sleep 1000 & echo $!; sleep 1000) & echo $!; sleep 0.2; echo ready; sleep 1000";
+
+static void assert_all_gone(const char *pids)
+{
+	char list[256];
+	snprintf(list, sizeof(list), "%s", pids);
+	char *end = strstr(list, "ready");
+	assert_non_null(end);
+	*end = '\0';
+	unsigned n = 0;
+	for (char *p = list; *p; p++) {
+		n += *p == '\n';
+		*p = *p == '\n' ? ' ' : *p;
+	}
+	assert_int_equal(n, 5);
+	wait_until("for p in %s; do ! kill -0 $p 2>/dev/null || exit 1; done", list);
+}
+
+static void a_timeout_kills_everything_of_the_command(void **state)
+{
+	uint64_t start = now_ms();
+	struct answer a = run(&(struct command){ .cmd = spread, .timeout_ms = 600 });
+	uint64_t took = now_ms() - start;
+	assert_true(took >= 600 && took < 3000);
+	assert_int_equal(a.exits, 1);
+	assert_int_equal(a.code, 137);
+	assert_true(a.timed_out);
+	assert_all_gone((char *)a.out.p);
+	answer_free(&a);
+}
+
+static void a_timeout_needs_no_reader(void **state)
+{
+	int sock = op_open();
+	op_exec(sock, &(struct command){ .cmd = "echo $$ > /home/user/flood; exec yes", .timeout_ms = 300 });
+	wait_until("[ -s /home/user/flood ] && ! kill -0 $(cat /home/user/flood)");
+	struct answer a = op_answer(sock);
+	assert_true(a.timed_out && a.code == 137 && a.out.n > 0);
+	answer_free(&a);
+}
+
+static void a_command_in_time_is_not_timed_out(void **state)
+{
+	struct answer a = run(&(struct command){ .cmd = "kill -9 $$", .timeout_ms = 60000 });
+	assert_int_equal(a.code, 137);
+	assert_false(a.timed_out);
+	answer_free(&a);
+}
+
+static void a_hang_up_kills_everything_of_the_command(void **state)
+{
+	int sock = op_open();
+	char cmd[1024];
+	snprintf(cmd, sizeof(cmd), "exec >/home/user/pids; %s", spread);
+	op_exec(sock, &(struct command){ .cmd = cmd });
+	wait_until("grep -q ready /home/user/pids");
+	close(sock);
+	char *pids = root_text("cat /home/user/pids");
+	assert_all_gone(pids);
+	free(pids);
+}
+
+static void much_output_to_a_slow_reader(void **state)
+{
+	int sock = op_open();
+	op_exec(sock, &(struct command){ .cmd = "head -c 50000000 /dev/zero | tr '\\0' x; echo end >&2" });
+	sleep_ms(300);
+	char *before = root_text("grep VmHWM /proc/$PPID/status | tr -dc 0-9");
+	struct answer a = op_answer(sock);
+	assert_int_equal(a.out.n, 50000000);
+	assert_string_equal(a.err.p, "end\n");
+	for (size_t i = 0; i < a.out.n; i++)
+		if (a.out.p[i] != 'x')
+			fail_msg("wrong byte at %zu", i);
+	char *after = root_text("grep VmHWM /proc/$PPID/status | tr -dc 0-9");
+	print_message("peak memory of the agent: %s KiB, then %s KiB\n", before, after);
+	if (!SANITIZED)
+		assert_true(atoi(after) < 8192);
+	free(before);
+	free(after);
+	answer_free(&a);
+}
+
+static void output_before_the_exit_is_never_lost(void **state)
+{
+	int sock = op_open();
+	/* The process ends long before the reader begins; a background child holds the pipe all the while. */
+	op_exec(sock, &(struct command){
+			      .cmd = "head -c 250000 /dev/zero; sleep 1000 & echo $! >&2; head -c 50000 /dev/zero" });
+	sleep_ms(500);
+	struct answer a = op_answer(sock);
+	assert_int_equal(a.out.n, 300000);
+	assert_int_equal(a.exits, 1);
+	free(root_text("kill -9 %s", (char *)a.err.p));
+	answer_free(&a);
+}
+
+static void binary_output_is_untouched(void **state)
+{
+	struct answer a =
+		run(&(struct command){ .cmd = "for i in {0..255}; do printf \"\\\\x$(printf %x $i)\"; done" });
+	assert_int_equal(a.out.n, 256);
+	for (unsigned i = 0; i < 256; i++)
+		assert_int_equal(a.out.p[i], i);
+	answer_free(&a);
+}
+
+static void a_daemon_does_not_hold_the_caller(void **state)
+{
+	uint64_t start = now_ms();
+	struct answer a = run(&(struct command){ .cmd = "setsid sleep 1000 & echo $!; exit 5" });
+	assert_true(now_ms() - start < 2000);
+	assert_int_equal(a.code, 5);
+	/* It was put in the background to stay. */
+	free(root_text("kill -9 %s", (char *)a.out.p));
+	answer_free(&a);
+	start = now_ms();
+	a = run(&(struct command){ .cmd = "yes & echo $! >&2; sleep 0.02" });
+	assert_true(now_ms() - start < 2000);
+	assert_int_equal(a.exits, 1);
+	wait_until("! kill -0 %s", (char *)a.err.p); /* of SIGPIPE */
+	answer_free(&a);
+}
+
+static void many_at_one_time(void **state)
+{
+	enum { N = 100 };
+	int socks[N];
+	uint64_t start = now_ms();
+	for (unsigned i = 0; i < N; i++) {
+		char cmd[64];
+		snprintf(cmd, sizeof(cmd), "sleep 0.3; echo %u; exit %u", i, i);
+		socks[i] = op_open();
+		op_exec(socks[i], &(struct command){ .cmd = cmd });
+	}
+	for (unsigned i = 0; i < N; i++) {
+		struct answer a = op_answer(socks[i]);
+		assert_int_equal(a.exits, 1);
+		assert_int_equal(a.code, i);
+		assert_int_equal(atoi((char *)a.out.p), i);
+		answer_free(&a);
+	}
+	print_message("%d commands of 0.3 s: %u ms\n", N, (unsigned)(now_ms() - start));
+}
+
+static void too_many_at_one_time_are_refused(void **state)
+{
+	enum { MAX = 256 };
+	int socks[MAX];
+	for (unsigned i = 0; i < MAX; i++)
+		socks[i] = op_open();
+	struct answer a = run(&(struct command){ .cmd = "true" });
+	assert_int_equal(a.errors, 1);
+	assert_int_equal(a.number, EAGAIN);
+	answer_free(&a);
+	for (unsigned i = 0; i < MAX; i++)
+		close(socks[i]);
+	wait_until("true");
+}
+
+static void a_command_that_is_too_long_is_refused(void **state)
+{
+	char *cmd = malloc(200001);
+	assert_non_null(cmd);
+	memset(cmd, '#', 200000);
+	cmd[200000] = '\0';
+	struct answer a = run(&(struct command){ .cmd = cmd });
+	assert_int_equal(a.number, E2BIG);
+	answer_free(&a);
+	free(cmd);
+}
+
+static void malformed_requests_end_the_operation(void **state)
+{
+#define ROW(text)                      \
+	{                              \
+		text, sizeof(text) - 1 \
+	}
+	static const struct {
+		const char *p;
+		size_t n;
+	} rows[] = {
+		ROW("\0\0\0\0\0"),                                            /* type 0 */
+		ROW("\0\0\0\0\x63"),                                          /* unknown type */
+		ROW("\xff\xff\xff\xff\1"),                                    /* endless */
+		ROW("\0\x10\0\1\1"),                                          /* one byte over the limit */
+		ROW("\0\0\0\0\1"),                                            /* EXEC without anything */
+		ROW("\0\0\0\0\2"),                                            /* FILE_READ without anything */
+		ROW("\0\0\0\1\4x"),                                           /* STDIN first */
+		ROW("\0\0\0\5\x23\0\0\0\0\0"),                                /* EXIT, which is the agent's to say */
+		ROW("\0\0\0\x14\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),  /* unknown flag */
+		ROW("\0\0\0\x14\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0"),  /* trailing bytes */
+		ROW("\0\0\0\x14\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1x\0\1\0\0"), /* an environment that is cut off */
+		ROW("\0\0\0\x0c\2\0\0\0\0\0\0\0\4/a\0b"),                     /* NUL in a path */
+		ROW("\0\0\0\x0c\2\0\0\0\0\0\0\0\5/abc"),                      /* a string beyond the payload */
+	};
+	for (size_t i = 0; i < DW_COUNT(rows); i++) {
+		int sock = op_open();
+		op_send_raw(sock, rows[i].p, rows[i].n);
+		struct answer a = op_answer(sock);
+		assert_true(a.clean);
+		assert_int_equal(a.errors + a.exits + a.ends + a.started, 0);
+		answer_free(&a);
+	}
+}
+
+static void a_malformed_frame_kills_the_command(void **state)
+{
+	static const char *const frames[] = { "\0\0\0\0\x10", "\0\0\0\1\5x", "\0\0\0\0\1", "\0\0\0\0\x7f",
+					      "\x7f\0\0\0\4" };
+	for (size_t i = 0; i < DW_COUNT(frames); i++) {
+		int sock = op_open();
+		op_exec(sock, &(struct command){ .cmd = "echo $$ >/home/user/pid; echo; exec sleep 1000",
+						 .with_stdin = i % 2 });
+		op_wait_for(sock, DW_AGENTP_STDOUT);
+		op_send_raw(sock, frames[i], DW_AGENTP_HEADER + (frames[i][3] == 1));
+		struct answer a = op_answer(sock);
+		assert_int_equal(a.exits + a.errors, 0);
+		answer_free(&a);
+		wait_until("! kill -0 $(cat /home/user/pid)");
+	}
+}
+
+static int send_control(const void *p, size_t n, const int *fds, size_t fds_n)
+{
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(8 * sizeof(int))];
+	} c = {
+		.head = { .cmsg_len = CMSG_LEN(fds_n * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS }
+	};
+	if (fds_n)
+		memcpy(CMSG_DATA(&c.head), fds, fds_n * sizeof(int));
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)p, .iov_len = n };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	if (fds_n) {
+		m.msg_control = &c;
+		m.msg_controllen = CMSG_SPACE(fds_n * sizeof(int));
+	}
+	return sendmsg(drive_control(), &m, 0) == (ssize_t)n ? 0 : -1;
+}
+
+static void odd_control_messages_do_no_harm(void **state)
+{
+	int ours[6], theirs[6];
+	for (unsigned i = 0; i < 6; i++) {
+		int pair[2];
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+		ours[i] = pair[0];
+		theirs[i] = pair[1];
+	}
+	assert_int_equal(send_control("O", 1, NULL, 0), 0);
+	assert_int_equal(send_control("X", 1, theirs, 1), 0);
+	assert_int_equal(send_control("O", 1, theirs + 1, 5), 0); /* the first is used, the others are closed */
+	for (unsigned i = 0; i < 6; i++)
+		close(theirs[i]);
+	op_exec(ours[1], &(struct command){ .cmd = "echo used" });
+	struct answer a = op_answer(ours[1]);
+	assert_out(a, "used\n");
+	answer_free(&a);
+	for (unsigned i = 0; i < 6; i++) {
+		char c;
+		if (i != 1) {
+			assert_int_equal(recv(ours[i], &c, 1, 0), 0);
+			close(ours[i]);
+		}
+	}
+}
+
+static void orphans_are_reaped(void **state)
+{
+	char *pids = root_text("for i in 1 2 3 4 5 6 7 8; do (setsid sleep 0.05 & echo -n \"$! \") ; done");
+	/* A zombie would still be there. */
+	wait_until("for p in %s; do [ ! -e /proc/$p ] || exit 1; done", pids);
+	free(pids);
+}
+
+static void the_account_can_not_look_into_the_agent(void **state)
+{
+	static const char *const cmds[] = {
+		"ls /proc/$PPID/fd/",   "cat /proc/$PPID/environ", "readlink /proc/$PPID/exe",
+		"cat /proc/$PPID/maps", "ls /proc/$PPID/root/",    "ls /proc/$PPID/cwd/",
+		"kill -9 $PPID",
+	};
+	for (size_t i = 0; i < DW_COUNT(cmds); i++) {
+		struct answer a = run(&(struct command){ .cmd = cmds[i] });
+		assert_int_equal(a.exits, 1);
+		if (a.code == 0)
+			fail_msg("%s was allowed: %s", cmds[i], (const char *)a.out.p);
+		answer_free(&a);
+	}
+}
+
+static void pid1_survives_signals_from_inside(void **state)
+{
+	if (!drive_is_pid1)
+		skip();
+	/* A fault's signal would reach a sanitizer's handler; the agent itself has none. */
+	free(root_text("for s in KILL STOP TERM INT HUP PIPE USR1 CHLD QUIT %s; do kill -$s $PPID; done",
+		       SANITIZED ? "" : "SEGV BUS ILL FPE TRAP SYS ABRT"));
+	/* To everybody but the caller and PID 1. */
+	free(root_text("sleep 1000 & kill -9 -1; wait; true"));
+	free(root_text("true"));
+}
+
+static void the_agent_keeps_nothing_of_ended_operations(void **state)
+{
+	wait_until("[ $(ls /proc/$PPID/fd | wc -l) -le 12 ]");
+	char *fds = root_text("ls -l /proc/$PPID/fd | grep -v total | sed 's/.* -> //; s/:.*//' | sort | uniq -c");
+	print_message("%s", fds);
+	assert_null(strstr(fds, " /\n"));
+	free(fds);
+}
+
+static int compare_u64(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+	return (*x > *y) - (*x < *y);
+}
+
+static void how_long_a_command_takes(void **state)
+{
+	enum { N = 300 };
+	static uint64_t took[N];
+	static const char *const cmds[] = { "true", "exec /bin/true" };
+	for (size_t c = 0; c < DW_COUNT(cmds); c++) {
+		for (unsigned i = 0; i < N; i++) {
+			struct timespec t0, t1;
+			clock_gettime(CLOCK_MONOTONIC, &t0);
+			struct answer a = run(&(struct command){ .cmd = cmds[c] });
+			clock_gettime(CLOCK_MONOTONIC, &t1);
+			took[i] = (uint64_t)((t1.tv_sec - t0.tv_sec) * 1000000 + (t1.tv_nsec - t0.tv_nsec) / 1000);
+			assert_int_equal(a.exits, 1);
+			answer_free(&a);
+		}
+		qsort(took, N, sizeof(took[0]), compare_u64);
+		print_message("%s: p50 %u us, p99 %u us\n", cmds[c], (unsigned)took[N / 2],
+			      (unsigned)took[N * 99 / 100]);
+	}
+}
+
+const struct CMUnitTest exec_tests[] = {
+	cmocka_unit_test(separates_output_and_error),
+	cmocka_unit_test(reports_exit_codes),
+	cmocka_unit_test(feeds_standard_input),
+	cmocka_unit_test(feeds_much_standard_input),
+	cmocka_unit_test(standard_input_is_empty_unless_asked_for),
+	cmocka_unit_test(a_command_that_does_not_read_is_not_hurt),
+	cmocka_unit_test(environment_is_minimal_and_can_be_overridden),
+	cmocka_unit_test(runs_in_the_asked_directory),
+	cmocka_unit_test(refuses_accounts_that_are_none),
+	cmocka_unit_test(takes_on_the_identity),
+	cmocka_unit_test(starts_from_a_clean_state),
+	cmocka_unit_test(a_timeout_kills_everything_of_the_command),
+	cmocka_unit_test(a_timeout_needs_no_reader),
+	cmocka_unit_test(a_command_in_time_is_not_timed_out),
+	cmocka_unit_test(a_hang_up_kills_everything_of_the_command),
+	cmocka_unit_test(much_output_to_a_slow_reader),
+	cmocka_unit_test(output_before_the_exit_is_never_lost),
+	cmocka_unit_test(binary_output_is_untouched),
+	cmocka_unit_test(a_daemon_does_not_hold_the_caller),
+	cmocka_unit_test(many_at_one_time),
+	cmocka_unit_test(too_many_at_one_time_are_refused),
+	cmocka_unit_test(a_command_that_is_too_long_is_refused),
+	cmocka_unit_test(malformed_requests_end_the_operation),
+	cmocka_unit_test(a_malformed_frame_kills_the_command),
+	cmocka_unit_test(odd_control_messages_do_no_harm),
+	cmocka_unit_test(orphans_are_reaped),
+	cmocka_unit_test(the_account_can_not_look_into_the_agent),
+	cmocka_unit_test(pid1_survives_signals_from_inside),
+	cmocka_unit_test(the_agent_keeps_nothing_of_ended_operations),
+	cmocka_unit_test(how_long_a_command_takes),
+};
+const size_t exec_tests_n = DW_COUNT(exec_tests);
