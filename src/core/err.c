@@ -54,7 +54,10 @@ int dw_err_wrap(struct dw_err *err, const char *fmt, ...)
 	va_start(ap, fmt);
 	int n = vsnprintf(err->message, sizeof(err->message), fmt, ap);
 	va_end(ap);
-	if (n >= 0 && (size_t)n < sizeof(err->message))
-		snprintf(err->message + n, sizeof(err->message) - (size_t)n, ": %s", inner);
+	if (n >= 0 && (size_t)n < sizeof(err->message) - 2) {
+		size_t room = sizeof(err->message) - (size_t)n - 2;
+		memcpy(err->message + n, ": ", 2);
+		snprintf(err->message + n + 2, room, "%.*s", (int)room - 1, inner);
+	}
 	return -1;
 }

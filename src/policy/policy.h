@@ -51,7 +51,10 @@ enum dw_verdict {
 /* What the address decision says about looking at the first bytes of the flow. */
 enum dw_inspect {
 	DW_INSPECT_STRICT = 0, /* name-pinned: TLS and HTTP must name an allowed host; 443 is TLS, 80 is HTTP */
-	DW_INSPECT_DENY_NAMES, /* allowed by address or default, but deny_out has names: refuse only those, where seen */
+	DW_INSPECT_DENY_NAMES, /*
+				* allowed by "everything" or the default, but deny_out has names: refuse only those, where
+				* seen (dw_decide_name says deny). A narrower address entry beats them: INSPECT_NONE.
+				*/
 	DW_INSPECT_NONE,       /* splice at once */
 };
 
@@ -141,7 +144,11 @@ int DW_MUST_USE dw_policy_compile(const struct dw_policy_spec *spec, void **ret_
 /* An opened image: the bytes plus what cannot live in them (compiled regexes). Immutable; free with dw_policy_close. */
 struct dw_policy;
 
-/* Borrows image until dw_policy_close. Checks magic, version and every section's bounds; -1 with err when off. */
+/*
+ * Borrows image (8-byte aligned, as malloc and mmap give it) until dw_policy_close. Checks magic, version and every
+ * section's bounds; -1 with err when off. What open does not check the decisions check as they go: a damaged image can give
+ * a wrong answer, never an access outside it.
+ */
 int DW_MUST_USE dw_policy_open(const void *image, size_t len, struct dw_policy **ret, struct dw_err *err);
 void dw_policy_close(struct dw_policy *p);
 DW_DEFINE_CLEANUP(struct dw_policy *, dw_policy_close)
@@ -187,18 +194,25 @@ struct dw_pins; /* policy/pins.h */
 /*
  * May a flow to dst:port start? Total: every input gives a decision. policy NULL = deny, NO_POLICY. pins may be NULL.
  * Order: floor; an allow entry for the address and port; a pin whose name an allow entry covers on this port
- * (ALLOW_BY_NAME, STRICT); a deny entry for the address, or a pin of this address whose name deny_out names; private; then allow_out
- * present = NOT_IN_ALLOW_OUT, else the default.
+ * (ALLOW_BY_NAME, STRICT; never for a private address that is not excepted, since a name does not open one); a deny entry
+ * for the address, or a pin of this address whose name deny_out names; private; then "everything" in allow_out; allow_out
+ * present = NOT_IN_ALLOW_OUT; "everything" in deny_out = DENY_ENTRY; else the default.
+ * TCP and UDP are judged alike (whether UDP is relayed at all is the caller's matter); any other proto is
+ * PROTOCOL_UNSUPPORTED where the floor has no word. An IPv4-mapped dst is judged as IPv4.
  */
 struct dw_decision dw_decide_flow(const struct dw_policy *policy, const struct dw_floor *floor, enum dw_proto proto,
 				  const struct dw_addr *dst, uint16_t port, const struct dw_pins *pins);
 
-/* May this canonical name be resolved at all (allowed on at least one port)? Reason NAME_NOT_ALLOWED, DENY_ENTRY... */
+/*
+ * May this canonical name be resolved at all, that is, does dw_decide_name allow it on at least one port? Reasons when
+ * not: DENY_ENTRY, NAME_NOT_ALLOWED (allow_out present), DENY_DEFAULT; NAME_MALFORMED when empty or over 253 bytes.
+ */
 struct dw_decision dw_decide_query(const struct dw_policy *policy, const char *name);
 
 /*
  * Does the policy allow this canonical name on this port? (STRICT flows: SNI and Host.) reason NOT_IN_ALLOW_OUT,
- * DENY_ENTRY or DENY_DEFAULT when not. The caller turns these into SNI_/HOST_NOT_ALLOWED.
+ * DENY_ENTRY or DENY_DEFAULT when not (NAME_MALFORMED as above). The caller turns these into SNI_/HOST_NOT_ALLOWED.
+ * inspect is STRICT when a narrow entry allows it.
  */
 struct dw_decision dw_decide_name(const struct dw_policy *policy, const char *name, uint16_t port);
 
