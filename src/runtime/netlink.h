@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The link between a sandbox and the gate namespace, by rtnetlink. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/macros.h"
+
+struct mnl_socket;
+
+/* One request socket in the network namespace that the caller is in. */
+struct dw_nl {
+	struct mnl_socket *sock;
+	uint32_t seq;
+	int ioctl_fd; /* for names and indexes, in the same namespace */
+};
+
+/* All return 0 or -errno. */
+int DW_MUST_USE dw_nl_open(struct dw_nl *ret);
+void dw_nl_close(struct dw_nl *nl);
+
+/* In a fresh gate namespace: loopback up, and what new links inherit. */
+int DW_MUST_USE dw_net_gate_init(struct dw_nl *nl);
+
+/* In the gate namespace: the veth pair, its far end "eth0" made directly in the other namespace. */
+int DW_MUST_USE dw_net_link_make(struct dw_nl *nl, uint32_t slot, int sandbox_netns_fd);
+/* In the gate namespace: the near end up, routes to the sandbox's addresses, permanent neighbours. */
+int DW_MUST_USE dw_net_link_gate(struct dw_nl *nl, uint32_t slot);
+/* In the gate namespace: whether the near end (still) exists. */
+bool dw_net_link_exists(const struct dw_nl *nl, uint32_t slot);
+
+/* In the sandbox's namespace: sysctls (needs the host's /proc), loopback and eth0 up, addresses. */
+int DW_MUST_USE dw_net_sandbox_addresses(struct dw_nl *nl, uint32_t slot);
+/* In the sandbox's namespace: default routes and permanent neighbours. */
+int DW_MUST_USE dw_net_sandbox_routes(struct dw_nl *nl);

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "runtime/keeper.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "runtime/msg.h"
+#include "runtime/spec.h"
+
+/* The pool is refilled this long after the last create, so that building does not compete with it. */
+#define REFILL_MS         4
+#define REQUESTS_PER_TURN 64
+
+/* Limits, layers, go. 0, or -errno and *step. */
+static int start(const struct dw_keeper *k, const struct dw_slot *s, const struct dw_keeper_req *req,
+		 enum dw_step *step)
+{
+	const struct dw_limits limits = {
+		.memory_mb = req->memory_mb,
+		.pids_max = req->pids_max,
+		.cpu_percent = req->cpu_percent,
+	};
+	*step = DW_STEP_CGROUP_LIMIT;
+	int r = dw_step_fails(*step) ? -EIO : dw_cgroups_limit(&k->cgroups, s->number, &limits);
+	if (r < 0)
+		return r;
+	int fds[DW_LOWER_MAX];
+	int n = dw_template_lowers(&k->templates, s->userns_fd, fds, step);
+	if (n < 0)
+		return n;
+	struct dw_child_go go = {
+		.disk_mb = req->disk_mb,
+		.foreign_lower = !k->templates.idmap_root,
+	};
+	memcpy(go.hostname, req->hostname, sizeof(go.hostname));
+	*step = DW_STEP_GO;
+	r = dw_step_fails(*step) ? -EIO : dw_msg_send(s->control_fd, &go, sizeof(go), fds, (size_t)n, MSG_DONTWAIT);
+	dw_close_all(fds, (size_t)n);
+	return r;
+}
+
+static void create_in(struct dw_keeper *k, struct dw_slot *s, const struct dw_pending *p)
+{
+	enum dw_step step = DW_STEP_NONE;
+	int r = start(k, s, &p->req, &step);
+	if (r < 0) {
+		struct dw_err err;
+		dw_err_errno(&err, -r, "cannot start the sandbox, step \"%s\"", dw_runtime_steps[step]);
+		dw_pool_kill(k, s);
+		dw_keeper_reply_err(p->reply_fd, &err);
+		return;
+	}
+	k->parked_n--; /* it is the top of the stack */
+	k->live_n++;
+	s->state = DW_SLOT_LIVE;
+	const struct dw_keeper_rep rep = {
+		.slot = s->number,
+		.init_pid = s->pid,
+		.uid_base = dw_uid_base(dw_pool_uid_index(k, s)),
+	};
+	r = dw_keeper_reply(p->reply_fd, &rep, s->control_fd);
+	close(s->userns_fd);
+	s->userns_fd = -1;
+	if (r < 0)
+		dw_pool_kill(k, s); /* the caller is gone: nobody would ever destroy it */
+	else
+		dw_pool_forget_control(k, s);
+}
+
+void dw_keeper_serve_pending(struct dw_keeper *k)
+{
+	while (k->pending_n && k->parked_n) {
+		struct dw_pending p = k->pending[k->pending_first];
+		k->pending_first = (k->pending_first + 1) % DW_PENDING_MAX;
+		k->pending_n--;
+		create_in(k, &k->slots[k->parked[k->parked_n - 1]], &p);
+		k->refill_at = dw_keeper_now() + REFILL_MS;
+	}
+}
+
+bool dw_keeper_fail_pending(struct dw_keeper *k, const struct dw_err *err)
+{
+	if (!k->pending_n)
+		return false;
+	int reply_fd = k->pending[k->pending_first].reply_fd;
+	k->pending_first = (k->pending_first + 1) % DW_PENDING_MAX;
+	k->pending_n--;
+	dw_keeper_reply_err(reply_fd, err);
+	return true;
+}
+
+void dw_keeper_expire_pending(struct dw_keeper *k, int64_t now)
+{
+	struct dw_err err;
+	dw_err_set(&err, DW_ERR_UNAVAILABLE, "busy", "no sandbox could be made ready in time; try again");
+	while (k->pending_n && (k->stopping || k->pending[k->pending_first].deadline <= now))
+		dw_keeper_fail_pending(k, &err);
+}
+
+/* The same checks as the client's, because this side has the privileges. Takes reply_fd. */
+static void on_create(struct dw_keeper *k, const struct dw_keeper_req *req, int reply_fd)
+{
+	struct dw_err err;
+	int r = dw_spec_check(req, &err);
+	if (r == 0)
+		r = dw_template_check(req->template_name, &err);
+	if (r == 0 && !k->filled)
+		r = dw_err_set(&err, DW_ERR_UNAVAILABLE, "starting", "the server is still starting");
+	if (r == 0 && k->live_n + k->pending_n >= k->max_sandboxes)
+		r = dw_err_set(&err, DW_ERR_LIMIT, "too_many_sandboxes",
+			       "this server runs at most %u sandboxes at a time", k->max_sandboxes);
+	if (r == 0 && k->pending_n >= DW_PENDING_MAX)
+		r = dw_err_set(&err, DW_ERR_UNAVAILABLE, "busy", "too many sandboxes are being started; try again");
+	if (r < 0) {
+		dw_keeper_reply_err(reply_fd, &err);
+		return;
+	}
+	unsigned at = (k->pending_first + k->pending_n++) % DW_PENDING_MAX;
+	k->pending[at] =
+		(struct dw_pending){ .req = *req, .reply_fd = reply_fd, .deadline = dw_keeper_now() + DW_PENDING_MS };
+	dw_keeper_serve_pending(k);
+}
+
+static void on_confirm(struct dw_keeper *k, uint32_t number)
+{
+	struct dw_slot *s = dw_pool_find(k, number);
+	if (!s || (s->state != DW_SLOT_LIVE && s->state != DW_SLOT_ENDED) || s->confirmed)
+		return;
+	s->confirmed = true;
+	if (s->state == DW_SLOT_ENDED)
+		dw_pool_tell_exit(k, s);
+}
+
+static void on_destroy(struct dw_keeper *k, uint32_t number, int reply_fd)
+{
+	struct dw_slot *s = dw_pool_find(k, number);
+	if (s && s->state == DW_SLOT_ENDED) {
+		dw_pool_bury(k, s);
+		s = NULL;
+	} else if (s && s->state == DW_SLOT_LIVE) {
+		dw_pool_kill(k, s);
+	}
+	if (!s || s->state != DW_SLOT_DYING) {
+		/* Unknown, already dead, or never given to anybody. */
+		dw_keeper_reply(reply_fd, &(struct dw_keeper_rep){ .slot = number }, -1);
+		return;
+	}
+	if (s->waiters_n == DW_SLOT_WAITERS) {
+		struct dw_err err;
+		dw_err_set(&err, DW_ERR_UNAVAILABLE, "busy", "the sandbox is being destroyed");
+		dw_keeper_reply_err(reply_fd, &err);
+		return;
+	}
+	s->waiters[s->waiters_n++] = reply_fd;
+}
+
+static void on_check(const struct dw_keeper_req *req, int reply_fd)
+{
+	struct dw_err err;
+	if (!memchr(req->template_name, 0, sizeof(req->template_name)))
+		dw_err_set(&err, DW_ERR_INVALID, "unknown_template", "the template's name is too long");
+	else if (dw_template_check(req->template_name, &err) == 0) {
+		dw_keeper_reply(reply_fd, &(struct dw_keeper_rep){ 0 }, -1);
+		return;
+	}
+	dw_keeper_reply_err(reply_fd, &err);
+}
+
+/* Takes reply_fd, which is -1 for a request without answer. */
+static void dispatch(struct dw_keeper *k, const struct dw_keeper_req *req, int reply_fd)
+{
+	if (reply_fd < 0) {
+		if (req->op == DW_KEEPER_CONFIRM)
+			on_confirm(k, req->slot);
+		return;
+	}
+	switch ((enum dw_keeper_op)req->op) {
+	case DW_KEEPER_FILL:
+		k->filled = true;
+		dw_keeper_reply(reply_fd, &(struct dw_keeper_rep){ 0 }, -1);
+		return;
+	case DW_KEEPER_CREATE:
+		on_create(k, req, reply_fd);
+		return;
+	case DW_KEEPER_DESTROY:
+		on_destroy(k, req->slot, reply_fd);
+		return;
+	case DW_KEEPER_CHECK:
+		on_check(req, reply_fd);
+		return;
+	case DW_KEEPER_CONFIRM:
+	case DW_KEEPER_NONE:
+		break;
+	}
+	close(reply_fd);
+}
+
+void dw_keeper_on_request(struct dw_keeper *k)
+{
+	for (unsigned i = 0; i < REQUESTS_PER_TURN && !k->stopping; i++) {
+		struct dw_keeper_req req;
+		int fds[DW_MSG_FDS_MAX];
+		size_t fds_n;
+		ssize_t n = dw_msg_recv(k->req_fd, &req, sizeof(req), fds, &fds_n, MSG_DONTWAIT);
+		if (n == -EAGAIN || n == -EBADMSG)
+			return;
+		if (n <= 0) {
+			k->stopping = true; /* the daemon is gone, or wants us to go */
+			return;
+		}
+		if (n == sizeof(req) && fds_n <= 1)
+			dispatch(k, &req, fds_n ? fds[0] : -1);
+		else
+			dw_close_all(fds, fds_n);
+	}
+}
