@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * TCP flows: from the SYN that the TUN gave us to the last byte.
+ *
+ *   state      what exists                          what moves it on                                       deadline
+ *   RESOLVING  the SYN; a question to the resolver  answer -> DIALLING; nothing usable -> dead             DNS
+ *   DIALLING   the SYN; server socket connecting    connected: the SYN is written back -> ADMITTED;        dial
+ *                                                   refused: RST; unreachable: ICMP; silent: nothing
+ *   ADMITTED   server socket connected, unwatched   accept() of the pair -> INSPECT or RELAY               admit
+ *   INSPECT    both sockets; client bytes in up.buf a verdict: PASS -> RELAY, HTTP -> HTTP, else refused   inspect,
+ *              go nowhere, server bytes flow                                                               from byte 1
+ *   HTTP       both sockets; client bytes are read  the client's end -> RELAY; 101 -> RELAY; a refused     inspect, from
+ *              head by head, server bytes spliced   request -> CLOSING                                     a head's byte 1
+ *   RELAY      both sockets, both spliced           both ends seen and passed on -> dead                   none: keepalive
+ *   CLOSING    a refused client: nothing more of it the server's last bytes, the gate's answer, the        linger
+ *              goes up                              client's end -> dead
+ *   DEAD       nothing; out of every table          freed by a deferred call
+ *
+ * HELD means RESOLVING or DIALLING: the client's SYN is unanswered, so it sees what the far side does and nothing sooner.
+ * A flow is found by its four addresses and ports (as the sandbox sees them). It counts as half open until its first
+ * bytes have a verdict. From DEAD on, flow->sandbox is NULL: nothing of a flow outlives its sandbox but the memory that
+ * the loop may still hold an event for.
+ *
+ * Bits come as events, go through flow_run(), which moves bytes and changes the state, and end in flow_update(), the one
+ * place that tells epoll what to wait for.
+ */
+#pragma once
+
+#include "gate/gate.h"
+#include "gate/http_flow.h"
+#include "gate/inspect.h"
+#include "gate/relay.h"
+#include "wire/ip.h"
+
+enum flow_state {
+	FLOW_DEAD = 0,
+	FLOW_RESOLVING,
+	FLOW_DIALLING,
+	FLOW_ADMITTED,
+	FLOW_INSPECT,
+	FLOW_HTTP,
+	FLOW_RELAY,
+	FLOW_CLOSING,
+	FLOW__COUNT,
+};
+
+#define FLOW_SYN_MAX    1600u      /* the links' MTU is 1500 */
+#define FLOW_NAMES_MAX  4u         /* pinned names asked again for one connection */
+#define FLOW_LINGER_MS  2000u      /* a refused client may take this long to read why */
+#define FLOW_DRAIN_MS   15000u     /* ... after the server was silent for this long */
+#define FLOW_HELD_BYTES (8u << 20) /* of one sandbox, in buffers without a verdict */
+
+struct flow_key {
+	struct dw_addr src, dst;
+	uint16_t sport, dport;
+};
+
+struct flow_side {
+	struct dw_watch watch; /* watch.fd may be -1 while fd is open */
+	int fd;                /* -1 = none */
+	bool hup;              /* both its directions have ended: no longer watched, its rest is read without events */
+};
+
+struct gate_flow {
+	struct gate_flow *hash_next;
+	struct gate_flow *prev, *next; /* of the sandbox */
+	struct gate *g;
+	struct gate_sandbox *sandbox;
+	struct flow_key key;
+	enum flow_state state;
+	bool half_open; /* counted in the sandbox */
+	bool recorded;  /* its decision is out */
+	bool allowed;   /* ... and it was to allow: its end is recorded too */
+	bool dialled;   /* a connection was tried */
+	uint32_t isn;
+	uint64_t started_ms;
+	struct dw_decision decision;
+
+	uint8_t *syn; /* while held */
+	size_t syn_n;
+
+	struct gate_resolve *resolve;
+	const char *ask[FLOW_NAMES_MAX]; /* names to ask, owned by the pins */
+	uint8_t ask_n, ask_i;
+	bool answered;          /* at least one of them had an answer */
+	const char *dial_name;  /* whose address is dialled; NULL: the address stands for itself */
+	const char *spare_name; /* has `spare`, should no name have the client's address any more */
+	struct dw_addr spare, dial;
+
+	struct flow_side client, server;
+	struct relay_dir up, down; /* client to server, server to client */
+	struct dw_timer deadline;
+	struct dw_defer defer;
+
+	enum inspect_proto proto;
+	char *name; /* proven */
+	struct http_flow http;
+	uint8_t *answer; /* CLOSING: goes to the client behind the server's bytes */
+	size_t answer_n;
+	uint64_t drained; /* CLOSING: down.bytes when the deadline was set */
+};
+
+#define FLOW_BUCKETS 32768u
+#define FLOW_DENIED  4096u
+
+struct flow_listener {
+	struct gate *g;
+	struct dw_watch watch;
+	int fd;
+};
+
+struct gate_flows {
+	struct gate_flow *bucket[FLOW_BUCKETS];
+	uint64_t seed;
+	uint64_t denied[FLOW_DENIED]; /* SYNs refused lately: one that is sent again is not recorded again */
+	uint32_t n;
+	struct dw_watch tun;
+	struct flow_listener listener[2];
+	int spare_fd; /* given up for a moment to refuse what can not be accepted (EMFILE) */
+	struct relay_pool pool;
+	uint8_t scratch[DW_TLS_HELLO_MAX];
+};
+
+/* flow.c */
+/* A SYN from the TUN: packet is p parsed. */
+void flow_syn(struct gate *g, struct gate_sandbox *s, const struct dw_packet *p, const uint8_t *packet, size_t n);
+void flow_set_state(struct gate_flow *f, enum flow_state state);
+void flow_deadline(struct gate_flow *f, uint32_t ms); /* 0: none */
+struct inspect flow_inspect(const struct gate_flow *f);
+void flow_record(struct gate_flow *f, const struct dw_decision *d, const char *name);
+/* The final word of an allowed flow; the first call counts. */
+void flow_record_allow(struct gate_flow *f);
+void flow_refuse_quietly(struct gate_flow *f, enum dw_reason reason); /* held flows: record, nothing is written */
+void flow_end(struct gate_flow *f);                                   /* both sides have ended, or nothing was begun */
+void flow_abort(struct gate_flow *f);                                 /* resets what is open */
+
+void flow_reset_server(struct gate_flow *f);
+void flow_close_server(struct gate_flow *f);
+
+/* flow_io.c: from accept to the end */
+void flow_on_server(void *arg, uint32_t events);
+void flow_accepted(struct gate_flow *f, int fd);
+void flow_run(struct gate_flow *f);
+/* A name or the lack of one has passed: keep it and record it. False: it must be refused after all, *r says why. */
+bool flow_prove(struct gate_flow *f, struct inspect_result *r);
+void flow_refuse(struct gate_flow *f, const struct inspect_result *r, const uint8_t *head, size_t head_n);
+void flow_on_deadline(void *arg);
+bool flow_held_bytes_ok(const struct gate_flow *f);
+
+/* flow_rejudge.c holds gate_flows_rejudge and gate_flows_close_all */
+
+/* dial.c: from a judged SYN to a connected server, or to the refusal that the client would have seen */
+void flow_dial(struct gate_flow *f);
+void flow_dial_event(struct gate_flow *f);
+int flow_socket_options(int fd); /* a server socket, or a listener; 0 or negative errno */
+
+/* tun.c */
+void tun_on_readable(void *arg, uint32_t events); /* arg: struct gate */
+void tun_write(struct gate *g, const void *packet, size_t n);

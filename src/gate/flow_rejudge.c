@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A new policy, or none any more: what happens to the flows that are there. */
+#include "gate/flow.h"
+
+static struct dw_decision deny(enum dw_reason reason, uint32_t rule)
+{
+	return (struct dw_decision){ .verdict = DW_DENY, .reason = reason, .rule = rule };
+}
+
+/* The flow has had its first bytes judged, or was never to be looked at. */
+static bool past_inspection(const struct gate_flow *f)
+{
+	return f->state == FLOW_HTTP || f->state == FLOW_RELAY || f->state == FLOW_CLOSING;
+}
+
+/* Now allowed by its name only: what did it show when it started? */
+static struct dw_decision judge_strict(const struct gate_flow *f, const struct dw_decision *d)
+{
+	struct inspect in = flow_inspect(f);
+	struct dw_decision named;
+
+	in.mode = d->inspect;
+	switch (f->proto) {
+	case INSPECT_PROTO_TLS:
+	case INSPECT_PROTO_HTTP:
+		if (!f->name)
+			return deny(f->proto == INSPECT_PROTO_TLS ? DW_REASON_SNI_MISSING : DW_REASON_HOST_MISSING,
+				    d->rule);
+		named = inspect_name(&in, f->proto, f->name);
+		return named.verdict == DW_DENY ? named : *d;
+	case INSPECT_PROTO_OPAQUE:
+		if (f->key.dport == 443)
+			return deny(DW_REASON_TLS_REQUIRED, d->rule);
+		return f->key.dport == 80 ? deny(DW_REASON_HTTP_REQUIRED, d->rule) : *d;
+	case INSPECT_PROTO_UNSEEN:
+		break;
+	}
+	/* Its first bytes were nobody's business and are gone. Only one that has sent none can still prove anything. */
+	return f->up.bytes ? deny(DW_REASON_UNDECIDED, d->rule) : *d;
+}
+
+static struct dw_decision judge(const struct gate_flow *f)
+{
+	const struct gate_sandbox *s = f->sandbox;
+	struct dw_decision d =
+		dw_decide_flow(s->policy, &f->g->floor, DW_PROTO_TCP, &f->key.dst, f->key.dport, s->pins);
+
+	if (d.verdict == DW_DENY || !past_inspection(f))
+		return d;
+	if (d.inspect == DW_INSPECT_STRICT)
+		return judge_strict(f, &d);
+	if (d.inspect == DW_INSPECT_DENY_NAMES && f->name) {
+		struct inspect in = flow_inspect(f);
+		in.mode = d.inspect;
+		struct dw_decision named = inspect_name(&in, f->proto, f->name);
+		if (named.verdict == DW_DENY)
+			return named;
+	}
+	return d;
+}
+
+/* Whether the floor or the policy took away the address that is dialled in place of the client's. */
+static bool dial_gone(const struct gate_flow *f)
+{
+	return f->dialled && !dw_addr_eq(&f->dial, &f->key.dst) &&
+	       dw_decide_answer(f->sandbox->policy, &f->g->floor, &f->dial) != DW_REASON_NONE;
+}
+
+static void rejudge(struct gate_flow *f)
+{
+	struct dw_decision d = judge(f);
+
+	if (d.verdict != DW_DENY && dial_gone(f))
+		d = deny(DW_REASON_NAME_GONE, d.rule);
+	if (d.verdict == DW_DENY) {
+		flow_record(f, &d, f->name ? f->name : f->dial_name);
+		flow_abort(f);
+		return;
+	}
+	const enum dw_inspect was = f->decision.inspect;
+	f->decision = d; /* its rule is one of the new policy's */
+	if ((f->state == FLOW_INSPECT || f->state == FLOW_HTTP) && d.inspect == DW_INSPECT_NONE) {
+		relay_open(&f->up);
+		relay_open(&f->down);
+		flow_record_allow(f);
+		flow_set_state(f, FLOW_RELAY);
+		flow_run(f);
+	} else if (f->state == FLOW_RELAY && was == DW_INSPECT_NONE && d.inspect != DW_INSPECT_NONE &&
+		   f->up.bytes == 0 && !relay_pending(&f->up) && !f->up.eof) {
+		f->up.held = true;
+		flow_set_state(f, FLOW_INSPECT);
+		flow_run(f);
+	} else if (f->state == FLOW_RESOLVING) {
+		/* The question that is out was the old policy's: ask with the names that count now. */
+		gate_resolve_cancel(f->resolve);
+		f->resolve = NULL;
+		flow_dial(f);
+	}
+}
+
+void gate_flows_rejudge(struct gate *g, struct gate_sandbox *s)
+{
+	struct gate_flow *next;
+
+	for (struct gate_flow *f = s->flows; f; f = next) {
+		next = f->next;
+		rejudge(f);
+	}
+}
+
+void gate_flows_close_all(struct gate *g, struct gate_sandbox *s)
+{
+	struct gate_flow *next;
+
+	for (struct gate_flow *f = s->flows; f; f = next) {
+		next = f->next;
+		flow_abort(f);
+	}
+}

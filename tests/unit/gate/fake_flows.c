@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gate_test.h"
+
+unsigned int fake_rejudged, fake_closed;
+void (*fake_on_rejudge)(struct gate *g, struct gate_sandbox *s);
+
+void gate_flows_rejudge(struct gate *g, struct gate_sandbox *s)
+{
+	fake_rejudged++;
+	if (fake_on_rejudge)
+		fake_on_rejudge(g, s);
+}
+
+void gate_flows_close_all(struct gate *g, struct gate_sandbox *s)
+{
+	fake_closed++;
+}
+
+uint32_t gate_flows_total(const struct gate *g)
+{
+	return 7;
+}
