@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A declawd whose uplink is the lab."""
+"""A declawd whose uplink is the lab, or the machine's own network."""
 
 import ctypes
 import re
@@ -35,14 +35,20 @@ class Daemon:
         env: what a user's program needs in its environment to reach it.
     """
 
-    def __init__(self, build_dir: Union[str, Path], uplink: str, resolver: str, extra_args: Sequence[str] = ()) -> None:
+    def __init__(
+        self, build_dir: Union[str, Path], uplink: Optional[str], resolver: Optional[str], extra_args: Sequence[str] = ()
+    ) -> None:
         binary = Path(build_dir).resolve() / "src" / "daemon" / "declawd"
         self._folder = Path(tempfile.mkdtemp(prefix="lab-declawd-"))
         self.data = self._folder / "data"
         self.data.mkdir(mode=0o700)
         self._log = self._folder / "log"
         argv = [str(binary), "--listen", "127.0.0.1:0", "--data", str(self.data)]
-        argv += ["--uplink-netns", uplink, "--resolver", resolver, *extra_args]
+        if uplink is not None:
+            argv += ["--uplink-netns", uplink]
+        if resolver is not None:
+            argv += ["--resolver", resolver]
+        argv += extra_args
         # The kernel's "parent died" means the thread that forked, so only the main thread can ask for it.
         on_main = threading.current_thread() is threading.main_thread()
         try:
