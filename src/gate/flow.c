@@ -340,7 +340,8 @@ static void reset_fd(int fd)
 	close(fd);
 }
 
-static void pair(struct gate *g, int fd, const struct sockaddr_storage *peer)
+/* The flow whose admitted SYN this accepted socket answers. NULL is what the ruleset rules out; checked as defence in depth. */
+static struct gate_flow *admitted_flow(struct gate *g, int fd, const struct sockaddr_storage *peer)
 {
 	struct sockaddr_storage local = { 0 };
 	socklen_t n = sizeof(local);
@@ -351,22 +352,25 @@ static void pair(struct gate *g, int fd, const struct sockaddr_storage *peer)
 		k.dst = dw_addr_from_sockaddr(&local, &k.dport);
 	}
 	struct gate_flow *f = *find(g->flows, &k);
-	/* Defence in depth: the ruleset lets no SYN here that was not admitted. */
-	if (!f || f->state != FLOW_ADMITTED)
-		reset_fd(fd);
-	else
-		flow_accepted(f, fd);
+	return f && f->state == FLOW_ADMITTED ? f : NULL;
 }
 
 /* Out of descriptors: the client is told by a reset, and the listener does not stay readable for ever. */
 static void accept_without_fd(struct gate_flows *t, const struct flow_listener *l)
 {
+	struct sockaddr_storage peer = { 0 };
+	socklen_t n = sizeof(peer);
+
 	if (t->spare_fd < 0)
 		return;
 	close(t->spare_fd);
-	int fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
+	int fd = accept4(l->fd, (struct sockaddr *)&peer, &n, SOCK_CLOEXEC);
+	if (fd >= 0) {
+		struct gate_flow *f = admitted_flow(l->g, fd, &peer);
 		reset_fd(fd);
+		if (f)
+			flow_refuse_quietly(f, DW_REASON_GATE_RESOURCES);
+	}
 	t->spare_fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
 }
 
@@ -378,8 +382,11 @@ static void on_listener(void *arg, uint32_t events)
 		struct sockaddr_storage peer = { 0 };
 		socklen_t n = sizeof(peer);
 		int fd = accept4(l->fd, (struct sockaddr *)&peer, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0)
-			pair(l->g, fd, &peer);
+		struct gate_flow *f = fd >= 0 ? admitted_flow(l->g, fd, &peer) : NULL;
+		if (f)
+			flow_accepted(f, fd);
+		else if (fd >= 0)
+			reset_fd(fd);
 		else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
 			accept_without_fd(l->g->flows, l);
 		else if (errno == EAGAIN)
