@@ -214,7 +214,7 @@ def test_ec020_inside_they_are_judged_as_the_address_they_mean(named, far, user)
 
 
 # EC-021
-@pytest.mark.parametrize("entry", ["::ffff:127.0.0.1", "::ffff:100.96.0.1", "[::ffff:127.0.0.1]:80"])
+@pytest.mark.parametrize("entry", ["::ffff:127.0.0.1", "::ffff:100.112.0.1", "[::ffff:127.0.0.1]:80"])
 def test_ec021_mapped_addresses_are_judged_as_ipv4_in_entries(daemon, entry):
     with pytest.raises(InvalidArgumentException):
         raw_create(daemon, {"allow_out": [entry]})

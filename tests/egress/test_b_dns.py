@@ -149,7 +149,7 @@ def test_ec053_a_ttl_that_ends_cuts_no_flow(lab, box, family):
 
 
 # EC-058
-@pytest.mark.parametrize("target", ["10.9.8.7", "127.0.0.1", METADATA, "192.168.1.1", "100.96.0.1", "100.64.0.9", "0.0.0.0",
+@pytest.mark.parametrize("target", ["10.9.8.7", "127.0.0.1", METADATA, "192.168.1.1", "100.112.0.1", "100.64.0.9", "0.0.0.0",
                                     "203.0.113.2", "fd12:3456::7", "::1", "fe80::1", "fd00:ec2::254", "::ffff:10.9.8.7",
                                     "64:ff9b::a09:807", "2002:a09:807::1", "2001:db8:77::2"])
 def test_ec058_private_answers_are_withheld(lab, box, far, target, user):

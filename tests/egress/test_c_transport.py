@@ -175,7 +175,7 @@ if shape == "icmp echo":
         body = struct.pack("!BBHHH", 8, 0, 0, 1, 1) + secret
         p = [ip(me, dst, 1, body[:2] + struct.pack("!H", checksum(body)) + body[4:])]
 elif shape == "udp": p = [udp(me, dst, 4444, 9, secret)]
-elif shape == "udp to the listeners' side": p = [udp(me, "fd64:6377::1" if ":" in dst else "100.96.0.1", 4444, 9999, secret)]
+elif shape == "udp to the listeners' side": p = [udp(me, "fd64:6377::1" if ":" in dst else "100.112.0.1", 4444, 9999, secret)]
 elif shape == "tcp syn": p = [tcp(me, dst, 4444, 80, 2)]
 elif shape == "tcp ack data": p = [tcp(me, dst, 4444, 80, 24, secret)]
 elif shape == "tcp syn data": p = [tcp(me, dst, 4444, 80, 2, secret)]
@@ -211,7 +211,7 @@ v4, v6, mac = own()
 me = victim6 if ":" in dst else victim4
 q = bytes.fromhex(question)
 send(*[frame(x, smac=m) for m in (None, victim_mac) for x in (
-    udp(me, "fd64:6377::1" if ":" in dst else "100.96.0.1", 5555, 53, q), udp(me, "9.9.9.9" if "." in dst else "2620:fe::fe", 5555, 53, q),
+    udp(me, "fd64:6377::1" if ":" in dst else "100.112.0.1", 5555, 53, q), udp(me, "9.9.9.9" if "." in dst else "2620:fe::fe", 5555, 53, q),
     tcp(me, dst, 5556, 80, 2), udp(me, dst, 5557, 9, b"spoofed"))])
 print("sent")
 """
@@ -239,7 +239,7 @@ def test_ec090_arp_and_neighbour_lies_move_no_traffic(box, far, family):
 v4, v6, mac = own()
 b = lambda m: bytes.fromhex(m.replace(":", ""))
 arp = b"\xff" * 6 + b(mac) + b"\x08\x06" + struct.pack("!HHBBH", 1, 0x0800, 6, 4, 2)
-frames = [arp + b(mac) + socket.inet_aton(a) + b"\xff" * 6 + socket.inet_aton(v4) for a in (victim4, "100.96.0.1")]
+frames = [arp + b(mac) + socket.inet_aton(a) + b"\xff" * 6 + socket.inet_aton(v4) for a in (victim4, "100.112.0.1")]
 na = struct.pack("!BBHI", 136, 0, 0, 0xe0000000) + socket.inet_pton(10, victim6) + b"\x02\x01" + b(mac)
 na = na[:2] + struct.pack("!H", checksum(pseudo(victim6, "ff02::1", 58, na))) + na[4:]
 p = ip(victim6, "ff02::1", 58, na)
@@ -262,10 +262,10 @@ def test_ec091_full_root_inside_changes_nothing_outside(box, far, family):
     seen = far()
     out = one.in_its_network(r"""
 import subprocess, socket
-for command in ("nft flush ruleset", "ip rule add pref 1 table main", "ip route flush table all", "ip route replace default via 100.96.0.1 dev eth0 onlink",
+for command in ("nft flush ruleset", "ip rule add pref 1 table main", "ip route flush table all", "ip route replace default via 100.112.0.1 dev eth0 onlink",
                 "ip -6 route replace default via fe80::1 dev eth0", "ip link set lo up", "ip link set eth0 promisc on",
                 "ip addr add 203.0.113.2/24 dev eth0", "ip neigh flush all", "sysctl -w net.ipv4.ip_forward=1",
-                "ip neigh replace 100.96.0.1 lladdr 02:64:63:00:00:01 dev eth0", "ip neigh replace fe80::1 lladdr 02:64:63:00:00:01 dev eth0"):
+                "ip neigh replace 100.112.0.1 lladdr 02:64:63:00:00:01 dev eth0", "ip neigh replace fe80::1 lladdr 02:64:63:00:00:01 dev eth0"):
     subprocess.run(command.split(), capture_output=True)
 def attempt(host):
     s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET); s.settimeout(0.7)
@@ -305,7 +305,7 @@ def test_ec102_sandboxes_do_not_reach_each_other(box, far, user):
 # EC-103
 def test_ec103_the_host_and_the_gateway_offer_nothing_but_dns(lab, daemon, box, far, user):
     one = box()  # allow-all by default: the floor alone is at work
-    hosts = ["100.96.0.1", "fd64:6377::1", UPLINK4, UPLINK6, "127.0.0.2", "fe80::1%eth0", "0.0.0.0"]
+    hosts = ["100.112.0.1", "fd64:6377::1", UPLINK4, UPLINK6, "127.0.0.2", "fe80::1%eth0", "0.0.0.0"]
     real = json.loads(subprocess.run(["ip", "-j", "addr"], capture_output=True, text=True, check=True).stdout)
     hosts += [a["local"] for link in real for a in link["addr_info"] if a.get("scope") == "global"]
     listening = subprocess.run(["ip", "netns", "exec", lab.uplink, "/usr/bin/python3", "-c", """
@@ -321,7 +321,7 @@ print("ready", flush=True); time.sleep(0)
         else:
             assert swept == {}, host
     seen = far()
-    assert one.run("udp", user, host="100.96.0.1", port=53, send=query("one.allowed.test").hex())["ok"]
+    assert one.run("udp", user, host="100.112.0.1", port=53, send=query("one.allowed.test").hex())["ok"]
     seen.silent(UPLINK4, ROUTER4)
     assert one.run("tcp", user, host=A1, port=80)["ok"]
 

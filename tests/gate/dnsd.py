@@ -50,7 +50,7 @@ class Dns:
         self._socket.close()
 
 
-def lookup(ns: str, name: str, server: str = "100.96.0.1", qtype: int = 1) -> List[str]:
+def lookup(ns: str, name: str, server: str = "100.112.0.1", qtype: int = 1) -> List[str]:
     """The addresses that a client in the namespace is told, or an OSError with the rcode."""
     question = b"".join(bytes([len(x)]) + x.encode() for x in name.split(".")) + b"\0" + struct.pack(">HH", qtype, 1)
     family = socket.AF_INET6 if ":" in server else socket.AF_INET

@@ -58,11 +58,11 @@ def inside(ns: str, work: Callable[[], _T]) -> _T:
 
 
 def slot_addr4(slot: int) -> str:
-    return socket.inet_ntop(socket.AF_INET, struct.pack(">I", 0x64600000 + 255 + slot))
+    return socket.inet_ntop(socket.AF_INET, struct.pack(">I", 0x64700000 + 255 + slot))
 
 
 def slot_addr6(slot: int) -> str:
-    low = struct.pack(">I", 0x64600000 + 255 + slot)
+    low = struct.pack(">I", 0x64700000 + 255 + slot)
     return socket.inet_ntop(socket.AF_INET6, b"\xfd\x64\x63\x77" + bytes(8) + low)
 
 
@@ -251,10 +251,10 @@ link set eth0 addrgenmode none
 addr add {a4}/32 dev eth0
 addr add {a6}/128 dev eth0 nodad
 link set eth0 up
-neigh replace 100.96.0.1 lladdr {GATE_MAC} dev eth0 nud permanent
+neigh replace 100.112.0.1 lladdr {GATE_MAC} dev eth0 nud permanent
 neigh replace fe80::1 lladdr {GATE_MAC} dev eth0 nud permanent
-route add 100.96.0.1/32 dev eth0
-route add default via 100.96.0.1
+route add 100.112.0.1/32 dev eth0
+route add default via 100.112.0.1
 """)
         run("ip", "-n", ns, "-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0")
         return ns

@@ -81,7 +81,7 @@ def test_the_listeners_own_ports_are_nobodys(net, sandbox, world, capture):
     ports = _listening_ports(world)
     assert len(ports) == 2
     for port in ports:
-        for address in (OTHER, OTHER6, "100.96.0.1", "fd64:6377::1"):
+        for address in (OTHER, OTHER6, "100.112.0.1", "fd64:6377::1"):
             with pytest.raises(TimeoutError):
                 connect(ns, address, port, 0.3)
         for address in (SERVER, SERVER6):  # allowed: the server's own word counts
@@ -169,7 +169,7 @@ def test_unknown_source_has_no_policy(net, world, capture):
 
 def test_sandboxes_do_not_meet(net, sandbox, world):
     other, other_ns = sandbox(allow=[SERVER])
-    _, ns = sandbox(allow=["100.96.0.0/12"] if False else [SERVER], default_allow=True)
+    _, ns = sandbox(allow=["100.112.0.0/12"] if False else [SERVER], default_allow=True)
     listener = harness.serve(other_ns, 7, harness.echo)
     for address in (slot_addr4(other), slot_addr6(other)):
         with pytest.raises(TimeoutError):

@@ -206,9 +206,9 @@ static void slots(void **state)
 {
 	char text[DW_ADDR_STRLEN];
 	struct dw_addr a = dw_slot_addr4(1);
-	assert_string_equal(dw_addr_format(&a, text), "100.96.1.0");
+	assert_string_equal(dw_addr_format(&a, text), "100.112.1.0");
 	a = dw_slot_addr6(1);
-	assert_string_equal(dw_addr_format(&a, text), "fd64:6377::6460:100");
+	assert_string_equal(dw_addr_format(&a, text), "fd64:6377::6470:100");
 	struct dw_prefix net4 = prefix(DW_NET4_TEXT), net6 = prefix(DW_NET6_TEXT);
 	assert_int_equal(net4.len, DW_NET4_LEN);
 	assert_int_equal(net6.len, DW_NET6_LEN);

@@ -144,14 +144,14 @@ static void attach_one(struct fixture *f)
 {
 	int fd = policy_fd("example.com", SEALS);
 
-	expect_ok(ask(f, ATTACH("1", "one", "100.96.1.1", "fd64:6377::6460:101"), fd), 1);
+	expect_ok(ask(f, ATTACH("1", "one", "100.112.1.1", "fd64:6377::6470:101"), fd), 1);
 	close(fd);
 }
 
 static void test_attach_update_detach(void **state)
 {
 	struct fixture *f = *state;
-	struct dw_addr a6 = test_addr("fd64:6377::6460:101");
+	struct dw_addr a6 = test_addr("fd64:6377::6470:101");
 	struct gate_sandbox *s;
 	json_t *o;
 	int fd;
@@ -204,25 +204,25 @@ static void test_bad_fields(void **state)
 	static const struct {
 		const char *request, *code;
 	} rows[] = {
-		{ ATTACH("1", "", "100.96.1.1", "fd64:6377::6460:101"), "bad_request" },
-		{ ATTACH("1", "a/b", "100.96.1.1", "fd64:6377::6460:101"), "bad_request" },
-		{ ATTACH("1", "0123456789012345678901234567890123456789012345678901234567890123x", "100.96.1.1",
-			 "fd64:6377::6460:101"),
+		{ ATTACH("1", "", "100.112.1.1", "fd64:6377::6470:101"), "bad_request" },
+		{ ATTACH("1", "a/b", "100.112.1.1", "fd64:6377::6470:101"), "bad_request" },
+		{ ATTACH("1", "0123456789012345678901234567890123456789012345678901234567890123x", "100.112.1.1",
+			 "fd64:6377::6470:101"),
 		  "bad_request" },
-		{ ATTACH("1", "one", "100.96.0.1", "fd64:6377::6460:1"), "bad_request" },    /* the gateway */
-		{ ATTACH("1", "one", "100.96.0.255", "fd64:6377::6460:ff"), "bad_request" }, /* below slot 1 */
+		{ ATTACH("1", "one", "100.112.0.1", "fd64:6377::6470:1"), "bad_request" },    /* the gateway */
+		{ ATTACH("1", "one", "100.112.0.255", "fd64:6377::6470:ff"), "bad_request" }, /* below slot 1 */
 		{ ATTACH("1", "one", "100.112.0.1", "fd64:6377::6470:1"), "bad_request" },   /* above the range */
-		{ ATTACH("1", "one", "10.0.0.1", "fd64:6377::6460:101"), "bad_request" },
-		{ ATTACH("1", "one", "127.0.0.1", "fd64:6377::6460:101"), "bad_request" },
-		{ ATTACH("1", "one", "100.96.1.1", "fd64:6377::6460:102"), "bad_request" }, /* another slot's */
-		{ ATTACH("1", "one", "100.96.1.1", "::1"), "bad_request" },
-		{ ATTACH("1", "one", "100.96.1.1", "100.96.1.1"), "bad_request" },
-		{ ATTACH("1", "one", "fd64:6377::6460:101", "fd64:6377::6460:101"), "bad_request" },
-		{ "{\"seq\":1,\"op\":\"attach\",\"sandbox\":\"one\",\"addr4\":\"100.96.1.1\",\"generation\":-1}",
+		{ ATTACH("1", "one", "10.0.0.1", "fd64:6377::6470:101"), "bad_request" },
+		{ ATTACH("1", "one", "127.0.0.1", "fd64:6377::6470:101"), "bad_request" },
+		{ ATTACH("1", "one", "100.112.1.1", "fd64:6377::6470:102"), "bad_request" }, /* another slot's */
+		{ ATTACH("1", "one", "100.112.1.1", "::1"), "bad_request" },
+		{ ATTACH("1", "one", "100.112.1.1", "100.112.1.1"), "bad_request" },
+		{ ATTACH("1", "one", "fd64:6377::6470:101", "fd64:6377::6470:101"), "bad_request" },
+		{ "{\"seq\":1,\"op\":\"attach\",\"sandbox\":\"one\",\"addr4\":\"100.112.1.1\",\"generation\":-1}",
 		  "bad_request" },
-		{ "{\"seq\":1,\"op\":\"attach\",\"sandbox\":\"one\",\"addr4\":\"100.96.1.1\",\"generation\":1.5}",
+		{ "{\"seq\":1,\"op\":\"attach\",\"sandbox\":\"one\",\"addr4\":\"100.112.1.1\",\"generation\":1.5}",
 		  "bad_request" },
-		{ "{\"seq\":1,\"op\":\"attach\",\"sandbox\":1,\"addr4\":\"100.96.1.1\",\"generation\":1}",
+		{ "{\"seq\":1,\"op\":\"attach\",\"sandbox\":1,\"addr4\":\"100.112.1.1\",\"generation\":1}",
 		  "bad_request" },
 		{ "{\"seq\":1,\"op\":\"update\",\"sandbox\":\"one\",\"generation\":1}", "not_found" },
 		{ "{\"seq\":1,\"op\":\"detach\",\"sandbox\":\"one\"}", "bad_request" }, /* with a descriptor */
@@ -275,7 +275,7 @@ static void test_not_json(void **state)
 static void test_images(void **state)
 {
 	struct fixture *f = *state;
-	const char *request = ATTACH("1", "one", "100.96.1.1", "fd64:6377::6460:101");
+	const char *request = ATTACH("1", "one", "100.112.1.1", "fd64:6377::6470:101");
 	int fd = policy_fd("example.com", SEALS & ~F_SEAL_WRITE);
 	int pipes[2];
 
@@ -324,7 +324,7 @@ static void test_descriptors_are_closed(void **state)
 	unsigned int before = open_fds();
 
 	for (size_t n = 2; n <= 7; n++)
-		expect_error(ask_fds(f, ATTACH("1", "one", "100.96.1.1", "fd64:6377::6460:101"), many, n), 1,
+		expect_error(ask_fds(f, ATTACH("1", "one", "100.112.1.1", "fd64:6377::6470:101"), many, n), 1,
 			     "bad_request");
 	expect_error(ask_fds(f, "{", many, 3), 0, "bad_request");
 	expect_error(ask_fds(f, "{\"seq\":1,\"op\":\"status\"}", many, 1), 1, "bad_request");
@@ -334,8 +334,8 @@ static void test_descriptors_are_closed(void **state)
 	attach_one(f);
 	assert_int_equal(open_fds(), before - 1);
 	fd = policy_fd("example.org", SEALS);
-	expect_error(ask(f, ATTACH("2", "one", "100.96.1.9", "fd64:6377::6460:109"), fd), 2, "exists");
-	expect_error(ask(f, ATTACH("2", "two", "100.96.1.1", "fd64:6377::6460:101"), fd), 2, "exists");
+	expect_error(ask(f, ATTACH("2", "one", "100.112.1.9", "fd64:6377::6470:109"), fd), 2, "exists");
+	expect_error(ask(f, ATTACH("2", "two", "100.112.1.1", "fd64:6377::6470:101"), fd), 2, "exists");
 	close(fd);
 	assert_int_equal(open_fds(), before - 1);
 }

@@ -20,8 +20,8 @@ static int setup(void **state)
 	assert_non_null(f);
 	f->g = test_gate_new();
 	assert_int_equal(gate_records_init(f->g), 0);
-	f->s = test_attach(f->g, "one", "100.96.1.1", NULL, allow_some, NULL, false);
-	f->t = test_attach(f->g, "two", "100.96.1.2", NULL, allow_some, NULL, false);
+	f->s = test_attach(f->g, "one", "100.112.1.1", NULL, allow_some, NULL, false);
+	f->t = test_attach(f->g, "two", "100.112.1.2", NULL, allow_some, NULL, false);
 	*state = f;
 	return 0;
 }
@@ -217,7 +217,7 @@ static void test_dns_and_unknown_source(void **state)
 		.name = "evil.test",
 		.decision = { .verdict = DW_DENY, .reason = DW_REASON_NAME_NOT_ALLOWED, .rule = DW_RULE_NONE }
 	};
-	struct gate_record u = { .source = test_addr("100.96.9.9"),
+	struct gate_record u = { .source = test_addr("100.112.9.9"),
 				 .proto = DW_PROTO_ICMP,
 				 .addr = test_addr("fe80::1"),
 				 .decision = { .verdict = DW_DENY, .reason = DW_REASON_NO_POLICY, .rule = 0 } };
@@ -233,7 +233,7 @@ static void test_dns_and_unknown_source(void **state)
 	gate_record(f->g, &u);
 	o = event(1);
 	assert_true(json_is_null(json_object_get(o, "sandbox")));
-	assert_string_equal(text_of(o, "source"), "100.96.9.9");
+	assert_string_equal(text_of(o, "source"), "100.112.9.9");
 	assert_string_equal(text_of(o, "proto"), "icmp");
 	assert_null(json_object_get(o, "port"));
 	json_decref(o);

@@ -23,13 +23,13 @@ static void test_lookup(void **state)
 {
 	struct gate *g = *state;
 	struct dw_addr none = { 0 };
-	struct dw_addr a4 = test_addr("100.96.1.1");
-	struct dw_addr a6 = test_addr("fd64:6377::6460:101");
-	struct dw_addr other = test_addr("100.96.1.2");
+	struct dw_addr a4 = test_addr("100.112.1.1");
+	struct dw_addr a6 = test_addr("fd64:6377::6470:101");
+	struct dw_addr other = test_addr("100.112.1.2");
 	struct gate_sandbox *s;
 
 	assert_null(gate_sandbox_by_addr(g, &a4));
-	s = test_attach(g, "one", "100.96.1.1", "fd64:6377::6460:101", allow_some, NULL, false);
+	s = test_attach(g, "one", "100.112.1.1", "fd64:6377::6470:101", allow_some, NULL, false);
 	assert_ptr_equal(gate_sandbox_by_addr(g, &a4), s);
 	assert_ptr_equal(gate_sandbox_by_addr(g, &a6), s);
 	assert_ptr_equal(gate_sandbox_by_id(g, "one"), s);
@@ -50,8 +50,8 @@ static void test_without_ipv6(void **state)
 {
 	struct gate *g = *state;
 	struct dw_addr none = { 0 };
-	struct gate_sandbox *s = test_attach(g, "one", "100.96.1.1", NULL, allow_some, NULL, false);
-	struct gate_sandbox *t = test_attach(g, "two", "100.96.1.2", NULL, allow_some, NULL, false);
+	struct gate_sandbox *s = test_attach(g, "one", "100.112.1.1", NULL, allow_some, NULL, false);
+	struct gate_sandbox *t = test_attach(g, "two", "100.112.1.2", NULL, allow_some, NULL, false);
 
 	assert_null(gate_sandbox_by_addr(g, &none));
 	gate_sandbox_detach(g, s);
@@ -73,11 +73,11 @@ static void attach_fails(struct gate *g, const char *id, const char *addr4, cons
 static void test_exists(void **state)
 {
 	struct gate *g = *state;
-	struct gate_sandbox *s = test_attach(g, "one", "100.96.1.1", "fd64:6377::6460:101", allow_some, NULL, false);
+	struct gate_sandbox *s = test_attach(g, "one", "100.112.1.1", "fd64:6377::6470:101", allow_some, NULL, false);
 
-	attach_fails(g, "one", "100.96.1.2", "fd64:6377::6460:102");
-	attach_fails(g, "two", "100.96.1.1", "fd64:6377::6460:102");
-	attach_fails(g, "two", "100.96.1.2", "fd64:6377::6460:101");
+	attach_fails(g, "one", "100.112.1.2", "fd64:6377::6470:102");
+	attach_fails(g, "two", "100.112.1.1", "fd64:6377::6470:102");
+	attach_fails(g, "two", "100.112.1.2", "fd64:6377::6470:101");
 	assert_null(gate_sandbox_by_id(g, "two"));
 	gate_sandbox_detach(g, s);
 }
@@ -85,14 +85,14 @@ static void test_exists(void **state)
 static void test_instance_is_new_each_time(void **state)
 {
 	struct gate *g = *state;
-	struct gate_sandbox *s = test_attach(g, "one", "100.96.1.1", NULL, allow_some, NULL, false);
+	struct gate_sandbox *s = test_attach(g, "one", "100.112.1.1", NULL, allow_some, NULL, false);
 	uint64_t first = s->instance;
 
 	s->flow_n = 1; /* something still holds it */
 	gate_sandbox_detach(g, s);
 	test_turn(g);
 	assert_int_equal(s->instance, first); /* not freed */
-	assert_true(test_attach(g, "one", "100.96.1.1", NULL, allow_some, NULL, false)->instance != first);
+	assert_true(test_attach(g, "one", "100.112.1.1", NULL, allow_some, NULL, false)->instance != first);
 	gate_sandbox_detach(g, gate_sandbox_by_id(g, "one"));
 	s->flow_n = 0;
 	gate_sandbox_unused(g, s); /* freed by the next turn: the leak checker watches */
@@ -102,7 +102,7 @@ static void test_instance_is_new_each_time(void **state)
 static void test_unused_while_attached(void **state)
 {
 	struct gate *g = *state;
-	struct gate_sandbox *s = test_attach(g, "one", "100.96.1.1", NULL, allow_some, NULL, false);
+	struct gate_sandbox *s = test_attach(g, "one", "100.112.1.1", NULL, allow_some, NULL, false);
 
 	gate_sandbox_unused(g, s);
 	test_turn(g);
@@ -123,7 +123,7 @@ static void test_update(void **state)
 {
 	static const char *const other[] = { "example.org", NULL };
 	struct gate *g = *state;
-	struct gate_sandbox *s = test_attach(g, "one", "100.96.1.1", NULL, allow_some, NULL, false);
+	struct gate_sandbox *s = test_attach(g, "one", "100.112.1.1", NULL, allow_some, NULL, false);
 	struct test_policy t = test_policy(other, NULL, false);
 	struct dw_addr a = test_addr("192.0.2.1");
 
@@ -143,14 +143,14 @@ static void test_many(void **state)
 
 	for (unsigned int i = 0; i < 3000; i++) {
 		snprintf(id, sizeof(id), "sbx-%u", i);
-		snprintf(addr, sizeof(addr), "100.97.%u.%u", i / 256, i % 256);
+		snprintf(addr, sizeof(addr), "100.113.%u.%u", i / 256, i % 256);
 		test_attach(g, id, addr, NULL, allow_none, NULL, false);
 	}
 	for (unsigned int i = 0; i < 3000; i++) {
 		struct dw_addr a;
 
 		snprintf(id, sizeof(id), "sbx-%u", (i * 7) % 3000);
-		snprintf(addr, sizeof(addr), "100.97.%u.%u", ((i * 7) % 3000) / 256, ((i * 7) % 3000) % 256);
+		snprintf(addr, sizeof(addr), "100.113.%u.%u", ((i * 7) % 3000) / 256, ((i * 7) % 3000) % 256);
 		a = test_addr(addr);
 		assert_non_null(gate_sandbox_by_addr(g, &a));
 		assert_string_equal(gate_sandbox_by_addr(g, &a)->id, id);

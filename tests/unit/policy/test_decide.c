@@ -114,7 +114,7 @@ static const struct flow_row flows[] = {
 	{ "ULA by its prefix", "fd12::/16", NULL, true, NULL, "fd12::1", 80, A, DW_REASON_ALLOW_ENTRY, "allow_out[0] fd12::/16", NOTHING },
 	{ "ULA by default", NULL, NULL, true, NULL, "fd12::1", 80, D, DW_REASON_PRIVATE_ADDRESS, "", 0 },
 	{ "CGNAT by its block", "100.64.0.0/10", NULL, true, NULL, "100.64.1.1", 80, A, DW_REASON_ALLOW_ENTRY, "allow_out[0] 100.64.0.0/10", NOTHING },
-	{ "a sandbox inside CGNAT", "100.64.0.0/10", NULL, true, NULL, "100.97.1.1", 80, D, DW_REASON_FLOOR_SANDBOX, "", 0 },
+	{ "a sandbox inside CGNAT", "100.64.0.0/10", NULL, true, NULL, "100.113.1.1", 80, D, DW_REASON_FLOOR_SANDBOX, "", 0 },
 
 	/* the floor */
 	{ "EC-005 an allow entry against the floor", "169.254.0.0/16", NULL, true, NULL, "169.254.1.1", 80, D, DW_REASON_FLOOR_LINK_LOCAL, "", 0 },
@@ -127,7 +127,7 @@ static const struct flow_row flows[] = {
 	{ "EC-106 IPv6 loopback", "*", NULL, true, NULL, "::1", 80, D, DW_REASON_FLOOR_LOOPBACK, "", 0 },
 	{ "EC-103 the host's public address", "*", NULL, true, NULL, "198.41.0.4", 80, D, DW_REASON_FLOOR_HOST, "", 0 },
 	{ "EC-103 the host's private address, allowed", "10.9.9.9", NULL, true, NULL, "10.9.9.9", 80, D, DW_REASON_FLOOR_HOST, "", 0 },
-	{ "EC-102 another sandbox", "*", NULL, true, NULL, "100.96.1.5", 80, D, DW_REASON_FLOOR_SANDBOX, "", 0 },
+	{ "EC-102 another sandbox", "*", NULL, true, NULL, "100.112.1.5", 80, D, DW_REASON_FLOOR_SANDBOX, "", 0 },
 	{ "multicast", "*", NULL, true, NULL, "224.0.0.1", 80, D, DW_REASON_FLOOR_RESERVED, "", 0 },
 	{ "0.0.0.0", "*", NULL, true, NULL, "0.0.0.0", 80, D, DW_REASON_FLOOR_RESERVED, "", 0 },
 	{ "NAT64", "*", NULL, true, NULL, "64:ff9b::7f00:1", 80, D, DW_REASON_FLOOR_EMBEDDED, "", 0 },
@@ -146,7 +146,7 @@ static const struct dw_floor *test_floor(void)
 	host[1] = addr("10.9.9.9");
 	exceptions[0] = prefix("172.16.5.0/24");
 	exceptions[1] = prefix("169.254.42.1/32");
-	exceptions[2] = prefix("100.96.0.0/12"); /* must lift nothing */
+	exceptions[2] = prefix("100.112.0.0/12"); /* must lift nothing */
 	return &f;
 }
 

@@ -103,7 +103,7 @@ static void test_descriptors(void **state)
 static void test_files(void **state)
 {
 	(void)state;
-	assert_string_equal(file("/etc/resolv.conf"), "nameserver 100.96.0.1\noptions timeout:2 attempts:2\n");
+	assert_string_equal(file("/etc/resolv.conf"), "nameserver 100.112.0.1\noptions timeout:2 attempts:2\n");
 	has(file("/etc/passwd"), "user:*:1000:1000:user:/home/user:/bin/bash\n");
 	static const char *const absent[] = {
 		"/etc/shadow", "/etc/machine-id", "/etc/ssh", "/etc/ssl/private", "/old_root",
@@ -210,19 +210,19 @@ static void test_network(void **state)
 	(void)state;
 	const char *got =
 		run("cat /proc/net/dev | tail -n +3 | wc -l; cat /proc/net/route | tail -n +2 | cut -f 1-4,8");
-	assert_string_equal(got, "2\neth0\t00000000\t01006064\t0003\t00000000\nstatus 0");
+	assert_string_equal(got, "2\neth0\t00000000\t01007064\t0003\t00000000\nstatus 0");
 	dw_addr_format(&box.addr4, a4);
 	dw_addr_format(&box.addr6, a6);
 	has(file("/proc/net/fib_trie"), a4);
 	/* One global address, and no link-local one that the kernel made up. */
 	got = file("/proc/net/if_inet6");
-	has(got, "fd646377000000000000000064600");
+	has(got, "fd646377000000000000000064700");
 	has_not(got, "fe80");
 	assert_string_equal(
 		run("cat /proc/sys/net/ipv6/conf/eth0/accept_ra /proc/sys/net/ipv4/ip_unprivileged_port_start"),
 		"0\n0\nstatus 0");
 	assert_string_equal(run("cat /sys/class/net 2>/dev/null; cat /proc/net/arp | tail -n +2 | tr -s ' '"),
-			    "100.96.0.1 0x1 0x6 02:64:63:00:00:01 * eth0\nstatus 0");
+			    "100.112.0.1 0x1 0x6 02:64:63:00:00:01 * eth0\nstatus 0");
 	assert_true(gate_links(the->gate_fd) >= 1);
 	assert_true(strlen(a6) > 0);
 }

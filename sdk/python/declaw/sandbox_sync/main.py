@@ -282,6 +282,22 @@ class Sandbox:
             f"{self._base}/timeout", json={"timeout": timeout}, request_timeout=request_timeout, sandbox_id=self._sandbox_id
         )
 
+    def set_network(self, network: Network, request_timeout: Optional[float] = None) -> None:
+        """Replaces its whole network policy. Not part of the published SDK.
+
+        When it returns, the new policy is in force and connections that it denies have been reset.
+
+        Args:
+            network: as for `create`: a dict with ``allow_out`` and ``deny_out``, or `SandboxNetworkOpts`.
+
+        Raises:
+            InvalidArgumentError: an entry cannot be honoured; the old policy stays.
+            NotFoundError, SandboxError (410): there is no such sandbox, or it was killed.
+        """
+        self._client.put(
+            f"{self._base}/network", json=_plain(network), request_timeout=request_timeout, sandbox_id=self._sandbox_id
+        )
+
     def get_info(self, request_timeout: Optional[float] = None) -> SandboxInfo:
         """What the server knows of it; a killed one is still known. Raises NotFoundError."""
         answer = self._client.get(self._base, request_timeout=request_timeout, sandbox_id=self._sandbox_id)
