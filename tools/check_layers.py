@@ -20,7 +20,7 @@ ALLOWED = {
 PURE = {"core", "policy", "wire", "proto"}
 PURE_SYSTEM = {
     "stddef.h", "stdint.h", "stdbool.h", "stdlib.h", "string.h", "stdio.h", "stdarg.h", "limits.h", "errno.h",
-    "ctype.h", "inttypes.h", "netinet/in.h", "arpa/inet.h", "endian.h", "pcre2.h", "unistd.h", "assert.h",
+    "ctype.h", "inttypes.h", "netinet/in.h", "netinet/icmp6.h", "netinet/ip_icmp.h", "arpa/inet.h", "endian.h", "pcre2.h", "unistd.h", "assert.h",
 }
 # stdio.h is there for snprintf; what does I/O or reads a clock is refused by name.
 IMPURE_CALLS = re.compile(

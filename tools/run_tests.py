@@ -3,6 +3,7 @@
 Unit and fuzz-corpus tests run under gcc and, again, under clang with AddressSanitizer and UBSan; the end-to-end suites
 run against both builds too. A sanitizer report of any process, also of one that a test expected to end, is a failure.
 """
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -27,17 +29,21 @@ SUITES = [
     ("egress", [PLAIN, SANITIZED]),
     ("integration", [PLAIN, SANITIZED]),
 ]
-SUITE_SECONDS = 900
+# Most of a suite's time is waiting for time-outs that have to happen, so two at a time fit two cores.
+AT_ONCE = 2
+SUITE_SECONDS = 1200
 
 
 class Totals:
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.passed = self.failed = self.skipped = 0
 
     def add(self, passed: int, failed: int, skipped: int) -> None:
-        self.passed += passed
-        self.failed += failed
-        self.skipped += skipped
+        with self.lock:
+            self.passed += passed
+            self.failed += failed
+            self.skipped += skipped
 
 
 def sanitizer_environment(reports: pathlib.Path) -> dict[str, str]:
@@ -58,10 +64,9 @@ def sanitizer_failures(reports: pathlib.Path) -> int:
 
 def run_meson(build: str, totals: Totals) -> None:
     started = time.monotonic()
-    env = dict(os.environ)
     done = subprocess.run(
         [PYTHON, "/usr/bin/meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs", "--quiet"],
-        cwd=ROOT, env=env, check=False)
+        cwd=ROOT, check=False)
     passed = failed = skipped = 0
     log = ROOT / build / "meson-logs" / "testlog.json"
     for line in log.read_text().splitlines() if log.exists() else []:
@@ -94,14 +99,14 @@ def run_pytest(suite: str, build: str, totals: Totals) -> None:
     if build == SANITIZED:
         env.update(sanitizer_environment(reports))
     junit = work / "junit.xml"
+    print(f"tests/{suite}, {build}: started", flush=True)
     try:
         done = subprocess.run(
             [PYTHON, "-m", "pytest", "-q", "-rs", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={junit}", str(folder)],
-            cwd=ROOT, env=env, timeout=SUITE_SECONDS, check=False)
-        returncode = done.returncode
-    except subprocess.TimeoutExpired:
-        print(f"tests/{suite} took over {SUITE_SECONDS} s", flush=True)
-        returncode = 1
+            cwd=ROOT, env=env, timeout=SUITE_SECONDS, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        returncode, output = done.returncode, done.stdout + done.stderr
+    except subprocess.TimeoutExpired as e:
+        returncode, output = 1, f"{(e.stdout or b'').decode(errors='replace')}\ntook over {SUITE_SECONDS} s"
     passed = failed = skipped = 0
     if junit.exists():
         for row in ElementTree.parse(junit).getroot().iter("testsuite"):
@@ -112,6 +117,8 @@ def run_pytest(suite: str, build: str, totals: Totals) -> None:
             passed += max(tests - errors - bad - skips, 0)
     if returncode != 0 and failed == 0:
         failed = 1
+    if failed or skipped:
+        print(f"--- tests/{suite}, {build}\n{output}", flush=True)
     failed += sanitizer_failures(reports)
     print(f"tests/{suite}, {build}: {passed} passed, {failed} failed, {skipped} skipped "
           f"({time.monotonic() - started:.0f} s)", flush=True)
@@ -126,9 +133,11 @@ def main() -> int:
         return 2
     for build in (PLAIN, SANITIZED):
         run_meson(build, totals)
-    for suite, builds in SUITES:
-        for build in builds:
-            run_pytest(suite, build, totals)
+    # The longest first, so that none is left running alone at the end.
+    jobs = [(suite, build) for suite, builds in reversed(SUITES) for build in reversed(builds)]
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        for job in [pool.submit(run_pytest, suite, build, totals) for suite, build in jobs]:
+            job.result()
     print(f"{totals.passed} passed, {totals.failed} failed, {totals.skipped} skipped", flush=True)
     return 1 if totals.failed or totals.passed == 0 else 0
 

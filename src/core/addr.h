@@ -15,7 +15,7 @@ enum dw_family {
 };
 
 /* Longest text of an address ("ffff:...:255.255.255.255") and of a prefix, NUL included. */
-#define DW_ADDR_STRLEN 46
+#define DW_ADDR_STRLEN   46
 #define DW_PREFIX_STRLEN 50
 
 struct dw_addr {

@@ -27,10 +27,10 @@ struct dw_span {
 };
 
 struct dw_rd {
-	const uint8_t *p;      /* next byte */
-	size_t n;              /* bytes left */
-	bool growable;         /* running out means MORE, not BAD (only the outermost reader of a stream) */
-	enum dw_parse status;  /* DW_PARSE_OK until the first error */
+	const uint8_t *p;     /* next byte */
+	size_t n;             /* bytes left */
+	bool growable;        /* running out means MORE, not BAD (only the outermost reader of a stream) */
+	enum dw_parse status; /* DW_PARSE_OK until the first error */
 };
 
 static inline struct dw_rd dw_rd_init(const void *p, size_t n, bool growable)

@@ -34,33 +34,36 @@
 #include "policy/policy.h"
 
 /* Limits, with their reasons. */
-#define GATE_FLOWS_PER_SANDBOX 1024u  /* more than any client needs at once; 4 descriptors each while bytes move */
-#define GATE_FLOWS_MAX 16384u         /* bounds descriptors and memory of the process */
-#define GATE_HALF_OPEN_PER_SANDBOX 256u /* held SYNs and flows still being inspected */
-#define GATE_DIAL_TIMEOUT_MS 20000u   /* Linux gives up connecting after about 127 s; clients long before */
-#define GATE_ADMIT_TIMEOUT_MS 5000u   /* SYN written back, not accepted */
-#define GATE_INSPECT_TIMEOUT_MS 15000u /* from the first byte of a flow that must prove its name, until it did */
+#define GATE_FLOWS_PER_SANDBOX       1024u /* more than any client needs at once; 4 descriptors each while bytes move */
+#define GATE_FLOWS_MAX               16384u /* bounds descriptors and memory of the process */
+#define GATE_HALF_OPEN_PER_SANDBOX   256u   /* held SYNs and flows still being inspected */
+#define GATE_DIAL_TIMEOUT_MS         20000u /* Linux gives up connecting after about 127 s; clients long before */
+#define GATE_ADMIT_TIMEOUT_MS        5000u  /* SYN written back, not accepted */
+#define GATE_INSPECT_TIMEOUT_MS      15000u /* from the first byte of a flow that must prove its name, until it did */
 #define GATE_DNS_PENDING_PER_SANDBOX 256u
-#define GATE_DNS_TCP_PER_SANDBOX 16u
-#define GATE_DNS_TIMEOUT_MS 8000u
+#define GATE_DNS_TCP_PER_SANDBOX     16u
+#define GATE_DNS_TIMEOUT_MS          8000u
 
 /* Marks of the static ruleset. */
-#define GATE_MARK_TUN 1u   /* routed into the TUN */
+#define GATE_MARK_TUN   1u /* routed into the TUN */
 #define GATE_MARK_LOCAL 2u /* delivered to a transparent socket */
-#define GATE_TUN_NAME "gate0"
+#define GATE_TUN_NAME   "gate0"
 
 struct gate_fds { /* made by setup.c inside the gate namespace; -1 = none */
 	int tun;
-	int listen4, listen6;      /* transparent TCP listeners for admitted flows */
-	int dns_udp4, dns_udp6;    /* transparent, bound to port 53, IP_RECVORIGDSTADDR / IPV6_RECVORIGDSTADDR set */
-	int dns_tcp4, dns_tcp6;    /* transparent listeners for port 53 */
+	int listen4, listen6;   /* transparent TCP listeners for admitted flows */
+	int dns_udp4, dns_udp6; /* transparent, bound to port 53, IP_RECVORIGDSTADDR / IPV6_RECVORIGDSTADDR set */
+	int dns_tcp4, dns_tcp6; /* transparent listeners for port 53 */
 };
 
 struct gate_config {
 	int gate_netns_fd, uplink_netns_fd, control_fd;
 	struct dw_prefix allow_private[64];
 	size_t allow_private_n;
-	struct { struct dw_addr addr; uint16_t port; } resolver[8]; /* none = nothing resolves */
+	struct {
+		struct dw_addr addr;
+		uint16_t port;
+	} resolver[8]; /* none = nothing resolves */
 	size_t resolver_n;
 };
 
@@ -72,29 +75,29 @@ struct gate_sandbox {
 	struct gate_sandbox *next_by_id, *next_by_addr4, *next_by_addr6; /* chains of the tables */
 	char id[72];
 	struct dw_addr addr4, addr6;
-	uint64_t instance;       /* unique per attach in this process: what outlives a detach is recognised as stale */
-	uint64_t generation;     /* of the policy, as the daemon numbers it */
+	uint64_t instance;   /* unique per attach in this process: what outlives a detach is recognised as stale */
+	uint64_t generation; /* of the policy, as the daemon numbers it */
 	struct dw_policy *policy;
-	void *image;             /* mapped policy image */
+	void *image; /* mapped policy image */
 	size_t image_n;
 	struct dw_pins *pins;
 	struct gate_flow *flows; /* doubly linked list head, kept by flow.c */
 	uint32_t flow_n, half_open_n;
 	struct gate_dns_query *queries; /* kept by dns.c */
 	uint32_t query_n, dns_tcp_n;
-	bool detached;           /* leaves the tables at once; freed when its flows and queries are gone */
+	bool detached; /* leaves the tables at once; freed when its flows and queries are gone */
 };
 
 struct gate {
 	struct gate_config config;
 	struct dw_loop loop;
 	struct gate_fds fds;
-	struct dw_floor floor;           /* host addresses kept current by hostaddr.c; exceptions from the config */
+	struct dw_floor floor; /* host addresses kept current by hostaddr.c; exceptions from the config */
 	struct gate_sandbox_table *sandboxes;
 	struct gate_resolver *resolver;
 	struct gate_records *records;
 	struct gate_control *control;
-	struct gate_flows *flows;        /* flow.c's tables */
+	struct gate_flows *flows; /* flow.c's tables */
 	struct gate_dns *dns;
 	struct gate_hostaddr *hostaddr;
 };
@@ -121,7 +124,8 @@ void gate_sandbox_unused(struct gate *g, struct gate_sandbox *s);
 
 /* tun.c and flow.c */
 int gate_flows_init(struct gate *g);
-void gate_flows_rejudge(struct gate *g, struct gate_sandbox *s);   /* after a new policy: close what it denies, with a record */
+void gate_flows_rejudge(struct gate *g,
+			struct gate_sandbox *s); /* after a new policy: close what it denies, with a record */
 void gate_flows_close_all(struct gate *g, struct gate_sandbox *s); /* on detach: reset all */
 uint32_t gate_flows_total(const struct gate *g);
 
@@ -156,13 +160,13 @@ struct gate_record {
 	const struct gate_sandbox *sandbox; /* NULL: an unknown source; then source is set */
 	struct dw_addr source;
 	enum dw_proto proto;
-	struct dw_addr addr;  /* destination as the sandbox saw it; unset for DNS */
-	uint16_t port;        /* for DNS: the query type */
-	const char *name;     /* canonical name, or raw text that is escaped; NULL for none */
+	struct dw_addr addr; /* destination as the sandbox saw it; unset for DNS */
+	uint16_t port;       /* for DNS: the query type */
+	const char *name;    /* canonical name, or raw text that is escaped; NULL for none */
 	struct dw_decision decision;
 	uint64_t bytes_out, bytes_in; /* from and to the sandbox; flows that ended */
 	uint64_t duration_ms;
-	bool closed;          /* the end of an allowed flow (with bytes); false: the decision itself */
+	bool closed; /* the end of an allowed flow (with bytes); false: the decision itself */
 };
 int gate_records_init(struct gate *g);
 void gate_record(struct gate *g, const struct gate_record *r);

@@ -15,8 +15,8 @@
 struct dw_loop;
 
 struct dw_watch {
-	int fd;          /* -1 = not registered */
-	uint32_t events; /* what epoll was told */
+	int fd;                                 /* -1 = not registered */
+	uint32_t events;                        /* what epoll was told */
 	void (*fn)(void *arg, uint32_t events); /* EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | EPOLLERR */
 	void *arg;
 };
@@ -56,7 +56,8 @@ int dw_loop_run(struct dw_loop *l);
 int dw_loop_once(struct dw_loop *l, int max_wait_ms);
 
 /* events may be 0 (only HUP and ERR are reported). Negative errno on failure. */
-int dw_watch_add(struct dw_loop *l, struct dw_watch *w, int fd, uint32_t events, void (*fn)(void *, uint32_t), void *arg);
+int dw_watch_add(struct dw_loop *l, struct dw_watch *w, int fd, uint32_t events, void (*fn)(void *, uint32_t),
+		 void *arg);
 int dw_watch_set(struct dw_loop *l, struct dw_watch *w, uint32_t events); /* no system call when nothing changes */
 /* Unregisters; does not close. A pending event of this batch is dropped. Harmless when not registered. */
 void dw_watch_del(struct dw_loop *l, struct dw_watch *w);

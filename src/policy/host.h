@@ -8,7 +8,7 @@
 #include "core/macros.h"
 
 /* RFC 1035 section 2.3.4: 253 visible characters and a NUL. */
-#define DW_HOST_MAX 253
+#define DW_HOST_MAX  253
 #define DW_HOST_SIZE (DW_HOST_MAX + 1)
 
 enum dw_host_status {

@@ -12,7 +12,8 @@
 #include "core/addr.h"
 #include "policy/host.h"
 
-#define DW_PINS_MAX 65536u /* (name, address) pairs per sandbox; about 8 MiB when full of usual names, 24 MiB of longest ones. Over it: SERVFAIL */
+#define DW_PINS_MAX \
+	65536u /* (name, address) pairs per sandbox; about 8 MiB when full of usual names, 24 MiB of longest ones. Over it: SERVFAIL */
 
 struct dw_pins;
 

@@ -28,8 +28,8 @@
 #include "policy/host.h"
 
 /* Limits, each a refusal with code "invalid_network_entry" or "network_policy_too_large". */
-#define DW_POLICY_MAX_ENTRIES 100000u /* both lists together */
-#define DW_POLICY_MAX_REGEX 64u       /* they are tried one by one */
+#define DW_POLICY_MAX_ENTRIES  100000u /* both lists together */
+#define DW_POLICY_MAX_REGEX    64u     /* they are tried one by one */
 #define DW_POLICY_REGEX_MAXLEN 1000u
 #define DW_POLICY_ENTRY_MAXLEN 1024u
 
@@ -62,47 +62,47 @@ enum dw_inspect {
 enum dw_reason {
 	DW_REASON_NONE = 0,
 	/* allowed */
-	DW_REASON_ALLOW_ENTRY,      /* an allow_out entry (rule) */
-	DW_REASON_ALLOW_NAME,       /* a pin of a name that an allow_out entry (rule) covers */
-	DW_REASON_ALLOW_DEFAULT,    /* nothing denies it and the default is allow */
+	DW_REASON_ALLOW_ENTRY,   /* an allow_out entry (rule) */
+	DW_REASON_ALLOW_NAME,    /* a pin of a name that an allow_out entry (rule) covers */
+	DW_REASON_ALLOW_DEFAULT, /* nothing denies it and the default is allow */
 	/* refused by the floor */
-	DW_REASON_FLOOR_METADATA,   /* cloud metadata services */
+	DW_REASON_FLOOR_METADATA, /* cloud metadata services */
 	DW_REASON_FLOOR_LINK_LOCAL,
 	DW_REASON_FLOOR_LOOPBACK,
-	DW_REASON_FLOOR_HOST,       /* an address of the server's own machine */
-	DW_REASON_FLOOR_SANDBOX,    /* the sandboxes' own range, the gateway included */
-	DW_REASON_FLOOR_RESERVED,   /* unspecified, multicast, broadcast, class E */
-	DW_REASON_FLOOR_EMBEDDED,   /* NAT64, 6to4, Teredo, IPv4-compatible: an IPv4 address in disguise */
+	DW_REASON_FLOOR_HOST,     /* an address of the server's own machine */
+	DW_REASON_FLOOR_SANDBOX,  /* the sandboxes' own range, the gateway included */
+	DW_REASON_FLOOR_RESERVED, /* unspecified, multicast, broadcast, class E */
+	DW_REASON_FLOOR_EMBEDDED, /* NAT64, 6to4, Teredo, IPv4-compatible: an IPv4 address in disguise */
 	/* refused by the policy */
 	DW_REASON_NOT_IN_ALLOW_OUT,
 	DW_REASON_DENY_ENTRY,
 	DW_REASON_DENY_DEFAULT,
 	DW_REASON_PRIVATE_ADDRESS,
-	DW_REASON_NO_POLICY,        /* nothing is attached for this source */
+	DW_REASON_NO_POLICY, /* nothing is attached for this source */
 	/* refused names (DNS) */
 	DW_REASON_NAME_NOT_ALLOWED,
 	DW_REASON_NAME_MALFORMED,
-	DW_REASON_PRIVATE_ANSWER,   /* the name resolved to addresses that only an address entry could open */
+	DW_REASON_PRIVATE_ANSWER, /* the name resolved to addresses that only an address entry could open */
 	DW_REASON_PIN_LIMIT,
 	DW_REASON_RESOLVER_FAILED,
 	/* refused as the flow started */
 	DW_REASON_SNI_MISSING,
-	DW_REASON_SNI_NOT_ALLOWED,  /* the policy has no entry for this name and port */
-	DW_REASON_SNI_MISMATCH,     /* allowed name, but not resolved to this address by this sandbox */
+	DW_REASON_SNI_NOT_ALLOWED, /* the policy has no entry for this name and port */
+	DW_REASON_SNI_MISMATCH,    /* allowed name, but not resolved to this address by this sandbox */
 	DW_REASON_ECH,
 	DW_REASON_TLS_MALFORMED,
-	DW_REASON_TLS_REQUIRED,     /* port 443 of a name that does not speak TLS */
-	DW_REASON_HTTP_REQUIRED,    /* port 80 of a name that does not speak HTTP */
+	DW_REASON_TLS_REQUIRED,  /* port 443 of a name that does not speak TLS */
+	DW_REASON_HTTP_REQUIRED, /* port 80 of a name that does not speak HTTP */
 	DW_REASON_HTTP_MALFORMED,
 	DW_REASON_HOST_MISSING,
 	DW_REASON_HOST_NOT_ALLOWED,
 	DW_REASON_HOST_MISMATCH,
-	DW_REASON_HTTP_METHOD,      /* CONNECT */
-	DW_REASON_HTTP_UPGRADE,     /* an Upgrade the gate cannot follow */
-	DW_REASON_UNDECIDED,        /* the first bytes never became decidable in time or size */
-	DW_REASON_NAME_GONE,        /* the pinned name resolves to nothing dialable now */
+	DW_REASON_HTTP_METHOD,  /* CONNECT */
+	DW_REASON_HTTP_UPGRADE, /* an Upgrade the gate cannot follow */
+	DW_REASON_UNDECIDED,    /* the first bytes never became decidable in time or size */
+	DW_REASON_NAME_GONE,    /* the pinned name resolves to nothing dialable now */
 	/* refused for another reason */
-	DW_REASON_UDP_UNSUPPORTED,  /* UDP other than DNS */
+	DW_REASON_UDP_UNSUPPORTED, /* UDP other than DNS */
 	DW_REASON_PROTOCOL_UNSUPPORTED,
 	DW_REASON_DNS_MALFORMED,
 	DW_REASON_LIMIT_FLOWS,
@@ -168,7 +168,8 @@ struct dw_floor {
 };
 
 enum dw_addr_class {
-	DW_CLASS_RESERVED = 0, /* 0/8, 240/4, multicast, broadcast, ::, ff00::/8, 100::/64, 3fff::/20... never global unicast */
+	DW_CLASS_RESERVED =
+		0, /* 0/8, 240/4, multicast, broadcast, ::, ff00::/8, 100::/64, 3fff::/20... never global unicast */
 	DW_CLASS_PUBLIC,
 	DW_CLASS_PRIVATE, /* RFC 1918, ULA, CGNAT, benchmarking, documentation, 192.0.0.0/24, site-local */
 	DW_CLASS_LOOPBACK,

@@ -24,29 +24,30 @@
 #include "core/wr.h"
 
 #define DW_AGENT_CONTROL_FD 3
-#define DW_AGENTP_HEADER 5
+#define DW_AGENTP_HEADER    5
 #define DW_AGENTP_FRAME_MAX (1u << 20) /* payload bytes; file data and output come in chunks of at most 64 KiB */
-#define DW_AGENTP_CHUNK 65536u
-#define DW_AGENTP_ENV_MAX 1024u
+#define DW_AGENTP_CHUNK     65536u
+#define DW_AGENTP_ENV_MAX   1024u
 
 enum dw_agentp_type {
 	DW_AGENTP_NONE = 0,
 	/* daemon to agent */
-	DW_AGENTP_EXEC = 1,       /* struct dw_agentp_exec; then STDIN* and STDIN_CLOSE if stdin was asked for */
-	DW_AGENTP_FILE_READ = 2,  /* str user, str path; answers DATA*, END, or ERROR */
-	DW_AGENTP_FILE_WRITE = 3, /* str user, str path; then DATA*, END; answers WROTE, or ERROR. Parents are created */
-	DW_AGENTP_STDIN = 4,      /* bytes */
+	DW_AGENTP_EXEC = 1,      /* struct dw_agentp_exec; then STDIN* and STDIN_CLOSE if stdin was asked for */
+	DW_AGENTP_FILE_READ = 2, /* str user, str path; answers DATA*, END, or ERROR */
+	DW_AGENTP_FILE_WRITE =
+		3,           /* str user, str path; then DATA*, END; answers WROTE, or ERROR. Parents are created */
+	DW_AGENTP_STDIN = 4, /* bytes */
 	DW_AGENTP_STDIN_CLOSE = 5,
 	/* both */
-	DW_AGENTP_DATA = 16,      /* bytes of a file */
+	DW_AGENTP_DATA = 16, /* bytes of a file */
 	DW_AGENTP_END = 17,
 	/* agent to daemon */
-	DW_AGENTP_STARTED = 32,   /* u32 pid (as seen inside) */
-	DW_AGENTP_STDOUT = 33,    /* bytes */
+	DW_AGENTP_STARTED = 32, /* u32 pid (as seen inside) */
+	DW_AGENTP_STDOUT = 33,  /* bytes */
 	DW_AGENTP_STDERR = 34,
-	DW_AGENTP_EXIT = 35,      /* u32 exit code (128+n for signal n), u8 timed_out */
-	DW_AGENTP_WROTE = 36,     /* u32 high, u32 low: bytes written */
-	DW_AGENTP_ERROR = 37,     /* u16 errno-like number (Linux), str message for the user */
+	DW_AGENTP_EXIT = 35,  /* u32 exit code (128+n for signal n), u8 timed_out */
+	DW_AGENTP_WROTE = 36, /* u32 high, u32 low: bytes written */
+	DW_AGENTP_ERROR = 37, /* u16 errno-like number (Linux), str message for the user */
 };
 
 struct dw_agentp_frame {
@@ -65,11 +66,11 @@ struct dw_agentp_env {
 };
 
 struct dw_agentp_exec {
-	bool with_stdin;      /* keep a pipe open as standard input; otherwise /dev/null */
-	uint32_t timeout_ms;  /* 0 = none; at the deadline the whole process group gets SIGKILL */
-	struct dw_span user;  /* account name inside; "" = "user" */
-	struct dw_span cwd;   /* absolute, or "" = the account's home */
-	struct dw_span cmd;   /* run as <shell> -c cmd: /bin/bash when there, else /bin/sh */
+	bool with_stdin;     /* keep a pipe open as standard input; otherwise /dev/null */
+	uint32_t timeout_ms; /* 0 = none; at the deadline the whole process group gets SIGKILL */
+	struct dw_span user; /* account name inside; "" = "user" */
+	struct dw_span cwd;  /* absolute, or "" = the account's home */
+	struct dw_span cmd;  /* run as <shell> -c cmd: /bin/bash when there, else /bin/sh */
 	uint16_t env_n;
 	/* On top of HOME, USER, LOGNAME, SHELL, PATH, LANG, PWD; the last of a name counts. */
 	struct dw_agentp_env env[DW_AGENTP_ENV_MAX];

@@ -7,6 +7,7 @@
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -33,6 +34,21 @@ static bool has_word(const char *list, const char *word)
 	return false;
 }
 
+/* Copies the nth word (from 0) of a line; false when there are fewer or it does not fit. */
+static bool nth_word(const char *line, unsigned n, char *ret, size_t size)
+{
+	for (; n; n--) {
+		line += strcspn(line, " \n");
+		line += strspn(line, " ");
+	}
+	const size_t len = strcspn(line, " \n");
+	if (!len || len >= size)
+		return false;
+	memcpy(ret, line, len);
+	ret[len] = '\0';
+	return true;
+}
+
 /* Finds the mount of the hierarchy with this controller (v1), or of v2 for NULL. */
 static bool find_mount(const char *controller, struct cgroup_mount *ret)
 {
@@ -43,9 +59,11 @@ static bool find_mount(const char *controller, struct cgroup_mount *ret)
 	while (f && !found && getline(&line, &cap, f) > 0) {
 		char type[32];
 		const char *tail = strstr(line, " - ");
-		if (!tail || sscanf(tail, " - %31s %*s %511s", type, ret->options) != 2)
-			continue;
-		if (sscanf(line, "%*s %*s %*s %4095s %4095s", ret->root, ret->point) != 2)
+		/* proc_pid_mountinfo(5): id, parent, device, root, mount point, ... - type, source, options. */
+		if (!tail || !nth_word(tail + 3, 0, type, sizeof(type)) ||
+		    !nth_word(tail + 3, 2, ret->options, sizeof(ret->options)) ||
+		    !nth_word(line, 3, ret->root, sizeof(ret->root)) ||
+		    !nth_word(line, 4, ret->point, sizeof(ret->point)))
 			continue;
 		ret->v2 = strcmp(type, "cgroup2") == 0;
 		if (controller)
@@ -204,6 +222,21 @@ static void sweep_parent(int host_fd, const char *name)
 	unlinkat(host_fd, name, AT_REMOVEDIR);
 }
 
+/* The keeper that made a cgroup called declaw-<pid>-<hex>; 0 for another name. */
+static pid_t owner_of(const char *name)
+{
+	static const char prefix[] = "declaw-";
+	char *end;
+	if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
+		return 0;
+	name += sizeof(prefix) - 1;
+	const unsigned long pid = strtoul(name, &end, 10);
+	if (*end != '-' || pid > INT_MAX || name[strspn(name, "0123456789")] != '-')
+		return 0;
+	const size_t hex = strspn(end + 1, "0123456789abcdef");
+	return hex && hex <= 8 && !end[1 + hex] ? (pid_t)pid : 0;
+}
+
 void dw_cgroups_sweep(int host_fd)
 {
 	int dup = openat(host_fd, ".", O_DIRECTORY | O_RDONLY | O_CLOEXEC);
@@ -214,11 +247,8 @@ void dw_cgroups_sweep(int host_fd)
 		return;
 	}
 	for (const struct dirent *e; (e = readdir(d));) {
-		int pid, end = 0;
-		unsigned random;
-		if (sscanf(e->d_name, "declaw-%d-%8x%n", &pid, &random, &end) != 2 || e->d_name[end] || pid <= 1)
-			continue;
-		if (kill(pid, 0) < 0 && errno == ESRCH)
+		const pid_t pid = owner_of(e->d_name);
+		if (pid > 1 && kill(pid, 0) < 0 && errno == ESRCH)
 			sweep_parent(host_fd, e->d_name);
 	}
 	closedir(d);

@@ -30,16 +30,16 @@ struct dw_sandbox_spec {
 	const char *hostname;      /* a valid host name label */
 	uint32_t memory_mb;        /* memory limit */
 	uint32_t pids_max;
-	uint32_t cpu_percent;      /* of one core; 200 = two cores */
-	uint32_t disk_mb;          /* size of the writable tmpfs */
+	uint32_t cpu_percent; /* of one core; 200 = two cores */
+	uint32_t disk_mb;     /* size of the writable tmpfs */
 };
 
 struct dw_sandbox_handle {
-	uint32_t slot;         /* the key for destroy and for exit events */
-	pid_t init_pid;        /* PID 1 of the sandbox as the host sees it */
-	int agent_fd;          /* control socket to the agent (proto/agentp.h); the agent has said it is ready. Owned by the caller */
+	uint32_t slot;  /* the key for destroy and for exit events */
+	pid_t init_pid; /* PID 1 of the sandbox as the host sees it */
+	int agent_fd; /* control socket to the agent (proto/agentp.h); the agent has said it is ready. Owned by the caller */
 	struct dw_addr addr4, addr6;
-	uint32_t uid_base;     /* host uid of the sandbox's root */
+	uint32_t uid_base; /* host uid of the sandbox's root */
 };
 
 struct dw_runtime;
@@ -69,8 +69,8 @@ int dw_runtime_fill(struct dw_runtime *rt, struct dw_err *err);
  * "unknown_template"; UNPROCESSABLE "template_unavailable" (its interpreter is not on this host); LIMIT
  * "too_many_sandboxes"; INTERNAL. On an error nothing of the attempt is left behind.
  */
-int DW_MUST_USE dw_runtime_create(struct dw_runtime *rt, const struct dw_sandbox_spec *spec, struct dw_sandbox_handle *ret,
-				  struct dw_err *err);
+int DW_MUST_USE dw_runtime_create(struct dw_runtime *rt, const struct dw_sandbox_spec *spec,
+				  struct dw_sandbox_handle *ret, struct dw_err *err);
 
 /*
  * Kills every process of the sandbox and takes it apart. Returns when no process of it runs any more; links, mounts and

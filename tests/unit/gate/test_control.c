@@ -211,7 +211,7 @@ static void test_bad_fields(void **state)
 		  "bad_request" },
 		{ ATTACH("1", "one", "100.112.0.1", "fd64:6377::6470:1"), "bad_request" },    /* the gateway */
 		{ ATTACH("1", "one", "100.112.0.255", "fd64:6377::6470:ff"), "bad_request" }, /* below slot 1 */
-		{ ATTACH("1", "one", "100.112.0.1", "fd64:6377::6470:1"), "bad_request" },   /* above the range */
+		{ ATTACH("1", "one", "100.112.0.1", "fd64:6377::6470:1"), "bad_request" },    /* above the range */
 		{ ATTACH("1", "one", "10.0.0.1", "fd64:6377::6470:101"), "bad_request" },
 		{ ATTACH("1", "one", "127.0.0.1", "fd64:6377::6470:101"), "bad_request" },
 		{ ATTACH("1", "one", "100.112.1.1", "fd64:6377::6470:102"), "bad_request" }, /* another slot's */

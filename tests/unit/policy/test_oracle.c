@@ -24,8 +24,8 @@ static uint32_t pick(uint32_t n)
 }
 
 static const char *const hosts[NAMES] = { "a.test", "b.a.test", "c.b.a.test", "test", "x.test", "ba.test" };
-static const char *const addrs[] = { "1.1.1.1",     "1.1.1.2",    "1.2.0.0", "10.0.0.1", "10.0.1.1",
-				     "172.16.0.1",  "127.0.0.1",  "2606::1", "2606::2",  "fd12::1",
+static const char *const addrs[] = { "1.1.1.1",     "1.1.1.2",     "1.2.0.0", "10.0.0.1", "10.0.1.1",
+				     "172.16.0.1",  "127.0.0.1",   "2606::1", "2606::2",  "fd12::1",
 				     "169.254.1.1", "100.112.1.1", "8.8.8.8", "11.0.0.1", "192.0.0.192" };
 static const char *const heads[] = { "a.test",       "b.a.test",       "*.a.test",       "*.test",       "*.b.a.test",
 				     "~[ab]\\.test", "~.*\\.a\\.test", "1.1.1.1",        "1.1.1.0/24",   "1.0.0.0/8",
