@@ -104,3 +104,20 @@ def check_clients(results: List[Any], kills: List[float], waits: List[int]) -> N
             assert connect < bound and names < bound
             assert dead, "the old flow lived on"
         assert sum(what == "up" for *_, what in events["old"]) == ROUNDS + 1
+
+
+def test_a_gate_that_hangs_is_replaced(watched: Callable[..., Any], lab: Any) -> None:
+    server, traces, api = watched()
+    lab.dns.reset()
+    old = api.sandbox(template="python", network=POLICY, timeout=300)
+    old.files.write("/tmp/lie.py", LIE)
+    gate = traces.gate()
+    os.kill(gate, signal.SIGSTOP)
+    # The first request to need the gate finds out; the SDK asks again, and the next life serves it.
+    sbx = api.sandbox(template="python", network=POLICY, timeout=300)
+    sbx.files.write("/tmp/lie.py", LIE)
+    assert traces.gate() != gate and gate not in processes()
+    for one in (old, sbx):
+        done = until(lambda: one.commands.run(f"python3 /tmp/lie.py {A1}", timeout=20), 5,
+                     lambda done: done.stdout.startswith("HTTP/1.1 200 "))
+        assert done.stdout.startswith("HTTP/1.1 200 ") and "200" not in done.stdout[13:], done

@@ -197,6 +197,16 @@ def test_network_log(stub: Stub, sbx: Sandbox) -> None:
     ]
 
 
+def test_set_network(stub: Stub, sbx: Sandbox) -> None:
+    stub.answer(reply(200, {"network": {}, "generation": 2}))
+    sbx.set_network({"allow_out": []})
+    sbx.set_network(SandboxNetworkOpts(allow_out=["a.test"]))
+    assert [(r.method, r.target, r.json) for r in stub.requests] == [
+        ("PUT", "/sandboxes/sbx-abc12345/network", {"allow_out": []}),
+        ("PUT", "/sandboxes/sbx-abc12345/network", {"allow_out": ["a.test"]}),
+    ]
+
+
 def test_run(stub: Stub, sbx: Sandbox) -> None:
     stub.answer(reply(200, {"stdout": "a\n\nb", "stderr": "e\n", "exit_code": 3, "truncated": False}))
     out, err = [], []

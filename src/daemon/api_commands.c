@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/api.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/agentc.h"
+#include "daemon/clock.h"
+#include "daemon/utf8.h"
+
+static const char truncated_note[] = "\n[declaw: output beyond 8 MiB per stream was dropped]\n";
+_Static_assert(DAEMON_OUTPUT_MAX == 8u << 20, "the note says it");
+
+int api_check_user(const char **user, const char *field, struct dw_err *err)
+{
+	if (!*user || !**user)
+		*user = "user";
+	if (strlen(*user) > DAEMON_USER_MAX)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "%s must have at most %u bytes", field,
+				  DAEMON_USER_MAX);
+	return 0;
+}
+
+static int read_timeout(const json_t *body, uint32_t *ret_ms, double *ret_s, struct dw_err *err)
+{
+	const json_t *v = json_object_get(body, "timeout");
+	double s = json_number_value(v);
+	if (v && !json_is_null(v) && !json_is_number(v))
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "timeout must be a number of seconds");
+	if (s < 0 || s > DAEMON_TIMEOUT_MAX_S)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_timeout",
+				  "timeout must be between 0 (none) and %u seconds", DAEMON_TIMEOUT_MAX_S);
+	*ret_s = s;
+	*ret_ms = (uint32_t)(s * 1000);
+	/* Less than a millisecond is still a limit; 0 would be none. */
+	if (s > 0 && *ret_ms == 0)
+		*ret_ms = 1;
+	return 0;
+}
+
+static int check_unsupported(const json_t *body, struct dw_err *err)
+{
+	bool background = false, with_stdin = false;
+	if (jsonx_bool(body, "background", &background, err) < 0 || jsonx_bool(body, "stdin", &with_stdin, err) < 0)
+		return -1;
+	if (background)
+		return dw_err_set(err, DW_ERR_INVALID, "unsupported_option",
+				  "background: commands in the background are not supported by this server yet");
+	if (with_stdin)
+		return dw_err_set(err, DW_ERR_INVALID, "unsupported_option",
+				  "stdin: a foreground command has no standard input");
+	return 0;
+}
+
+static int read_command(const json_t *body, struct agent_command *c, double *ret_timeout_s, struct dw_err *err)
+{
+	json_t *envs = NULL;
+	if (check_unsupported(body, err) < 0 || jsonx_string(body, "cmd", &c->cmd, err) < 0 ||
+	    jsonx_string(body, "user", &c->user, err) < 0 || jsonx_string(body, "cwd", &c->cwd, err) < 0 ||
+	    create_spec_envs(body, &envs, err) < 0 || read_timeout(body, &c->timeout_ms, ret_timeout_s, err) < 0 ||
+	    api_check_user(&c->user, "user", err) < 0)
+		return -1;
+	c->envs = envs;
+	c->cwd = c->cwd ? c->cwd : "";
+	/* The kernel's limit counts the NUL. */
+	if (!c->cmd || !*c->cmd || strlen(c->cmd) >= DAEMON_CMD_MAX)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "cmd must have 1 to %u bytes",
+				  DAEMON_CMD_MAX - 1);
+	if ((*c->cwd && *c->cwd != '/') || strlen(c->cwd) >= DAEMON_PATH_MAX)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_path",
+				  "cwd must be an absolute path of less than %u bytes", DAEMON_PATH_MAX);
+	return 0;
+}
+
+static json_t *output_json(const struct agent_output *o, const char *note)
+{
+	size_t n = 0;
+	dw_autofree char *text = utf8_replace(o->p ? o->p : "", o->n, &n);
+	size_t note_n = note ? strlen(note) : 0;
+	char *all = text ? realloc(text, n + note_n + 1) : NULL;
+	if (!all)
+		return NULL;
+	text = all;
+	memcpy(text + n, note ? note : "", note_n);
+	return json_stringn_nocheck(text, n + note_n);
+}
+
+/* note: a line for the end of stderr, or NULL. */
+static json_t *result_json(const struct agent_result *r, const char *note)
+{
+	const bool truncated = r->out.truncated || r->err.truncated;
+	if (!note && truncated)
+		note = truncated_note;
+	json_t *j = json_pack("{so so si sI}", "stdout", output_json(&r->out, NULL), "stderr",
+			      output_json(&r->err, note), "exit_code", (int)r->exit_code, "pid", (json_int_t)r->pid);
+	if (j && truncated)
+		json_object_set_new(j, "truncated", json_true());
+	return j;
+}
+
+/* One command under way. */
+struct command_run {
+	struct agent_op op;
+	struct agent_result result;
+	double timeout_s;
+	char *text; /* the answer, when it goes out as a stream */
+	size_t text_n, text_at;
+	int64_t space_ms;
+};
+
+static void command_run_free(void *arg)
+{
+	struct command_run *run = arg;
+	agent_op_close(&run->op);
+	agent_result_done(&run->result);
+	free(run->text);
+	free(run);
+}
+DW_DEFINE_CLEANUP(struct command_run *, command_run_free)
+
+/* Milliseconds from the start of a command until its answer begins without it. Test builds can shorten it. */
+static int64_t silent_ms(void)
+{
+#ifdef DECLAW_TEST_HOOKS
+	const char *text = getenv("DECLAW_TEST_SILENT_MS");
+	uint64_t ms;
+	if (text && jsonx_uint(text, DAEMON_COMMAND_SILENT_MS, &ms))
+		return (int64_t)ms;
+#endif
+	return DAEMON_COMMAND_SILENT_MS;
+}
+
+/*
+ * The status has gone out already, so what can no longer be one becomes a result: 124 as of timeout(1), 137 as of SIGKILL.
+ * NULL: nobody is there to be answered.
+ */
+static json_t *late_result(struct command_run *run, int ended, struct dw_err *err)
+{
+	char note[sizeof(err->message) + 16];
+	if (ended < 0 && strcmp(err->code, "cancelled") == 0)
+		return NULL;
+	if (ended > 0 && !run->result.timed_out)
+		return result_json(&run->result, NULL);
+	if (ended > 0)
+		dw_err_set(err, DW_ERR_TIMEOUT, "", "command timed out after %gs", run->timeout_s);
+	run->result.exit_code = ended > 0 ? 124 : 137;
+	snprintf(note, sizeof(note), "\n[declaw: %s]\n", err->message);
+	return result_json(&run->result, note);
+}
+
+/* A space now and then, which JSON allows before a value, keeps clients from giving up; then the answer. */
+static ssize_t slow_next(void *arg, uint64_t pos, char *buf, size_t max)
+{
+	struct command_run *run = arg;
+	if (!run->text) {
+		struct dw_err err = { 0 };
+		int ended = agent_command_wait(&run->op, clock_mono_ms() + run->space_ms, &run->result, &err);
+		if (ended == 0) {
+			buf[0] = ' ';
+			return 1;
+		}
+		auto_json json_t *j = late_result(run, ended, &err);
+		run->text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+		if (!run->text)
+			return MHD_CONTENT_READER_END_WITH_ERROR;
+		run->text_n = strlen(run->text);
+	}
+	size_t n = DW_MIN(max, run->text_n - run->text_at);
+	if (!n)
+		return MHD_CONTENT_READER_END_OF_STREAM;
+	memcpy(buf, run->text + run->text_at, n);
+	run->text_at += n;
+	return (ssize_t)n;
+}
+
+/* For a command that runs longer than some clients wait for the head of an answer (300 s). */
+static int reply_slowly(struct command_run *run_take, struct http_reply *rp, struct dw_err *err)
+{
+	DW_AUTO(command_run_free) struct command_run *run = run_take;
+	run->space_ms = DW_MIN(silent_ms(), (int64_t)DAEMON_COMMAND_SPACE_MS);
+	rp->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, slow_next, run, command_run_free);
+	if (!rp->response)
+		return dw_err_set(err, DW_ERR_LIMIT, "output_too_large", "no memory for the command's output");
+	DW_IGNORE(DW_TAKE(run)); /* the response's now */
+	MHD_add_response_header(rp->response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	return 0;
+}
+
+int api_command_run(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
+{
+	struct agent_command c = { 0 };
+	DW_AUTO(command_run_free) struct command_run *run = calloc(1, sizeof(*run));
+	if (!run)
+		return dw_err_errno(err, ENOMEM, "running the command");
+	if (read_command(rq->json, &c, &run->timeout_s, err) < 0 ||
+	    agent_op_open(&run->op, rq->app->manager, rq->id, rq->app->stop_fd, err) < 0)
+		return -1;
+	/* A client that gave up may send the same command again: this one must not run beside it. */
+	run->op.client_fd = http_client_fd(rq);
+	const int64_t until = clock_mono_ms() + silent_ms();
+	if (agent_command_start(&run->op, &c, err) < 0)
+		return -1;
+	int ended = agent_command_wait(&run->op, until, &run->result, err);
+	if (ended < 0)
+		return -1;
+	if (ended == 0)
+		return reply_slowly(DW_TAKE(run), rp, err);
+	if (run->result.timed_out)
+		return dw_err_set(err, DW_ERR_TIMEOUT, "command_timeout", "command timed out after %gs",
+				  run->timeout_s);
+	rp->json = result_json(&run->result, NULL);
+	return rp->json ? 0 : dw_err_set(err, DW_ERR_LIMIT, "output_too_large", "no memory for the command's output");
+}
+
+/* Only background commands are listed, and there are none yet. */
+int api_command_list(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
+{
+	struct sandbox *s;
+	if (manager_enter(rq->app->manager, rq->id, &s, err) < 0)
+		return -1;
+	manager_leave(s);
+	rp->json = json_array();
+	return 0;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The daemon as its request handlers see it. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "daemon/auth.h"
+#include "daemon/gatectl.h"
+#include "daemon/idem.h"
+#include "daemon/manager.h"
+#include "daemon/options.h"
+#include "daemon/store.h"
+
+struct app {
+	struct options options;
+	struct auth auth;
+	struct dw_runtime *runtime;
+	struct gatectl *gate;
+	struct store *store;
+	struct manager *manager;
+	struct idem *idem;
+	char domain[OPTIONS_ENDPOINT_STRLEN]; /* where it listens */
+	int stop_fd;                          /* an eventfd: readable from when the daemon stops; never read */
+	int fatal_fd;                         /* an eventfd: readable when the keeper was lost */
+};

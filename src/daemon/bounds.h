@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every number that bounds what a client or a sandbox can make the daemon do, with its reason. */
+#pragma once
+
+/* What a sandbox gets when the request can not say otherwise (clients may not choose: `resources` is refused). */
+#define DAEMON_SANDBOX_MEMORY_MB   1024u /* for processes, beside a full disk: the disk is in memory too */
+#define DAEMON_SANDBOX_PIDS        512u
+#define DAEMON_SANDBOX_VCPUS       2u
+#define DAEMON_SANDBOX_CPU_PERCENT (100u * DAEMON_SANDBOX_VCPUS)
+#define DAEMON_SANDBOX_DISK_MB     1024u
+#define DAEMON_SANDBOX_MAX         1000u /* alive at one time; each holds some 10 descriptors here and in the keeper */
+#define DAEMON_POOL                4u
+
+#define DAEMON_TIMEOUT_DEFAULT_S 300u
+#define DAEMON_TIMEOUT_MAX_S     86400u /* a day: a forgotten sandbox must end */
+
+/* HTTP. */
+#define DAEMON_CONNECTIONS    1024u        /* a thread each */
+#define DAEMON_KEEPALIVE_S    75u          /* clients keep idle connections for up to 60 s */
+#define DAEMON_JSON_MAX       (10u << 20)  /* the documented limit */
+#define DAEMON_RAW_MAX        (500u << 20) /* the documented limit of /files/raw */
+#define DAEMON_DRAIN_MAX      (32u << 20)  /* of a refused body, read so that the client sees the answer, not a reset */
+#define DAEMON_DRAIN_ANON_MAX (1u << 20)   /* the same without a valid key */
+#define DAEMON_HEADER_POOL    (64u << 10)  /* per connection: request head and I/O buffer */
+#define DAEMON_THREAD_STACK   (1u << 20)
+#define DAEMON_JSON_DEPTH     32u
+#define DAEMON_KEY_MAX        512u /* an API key, an Idempotency-Key */
+#define DAEMON_STOP_GRACE_MS  5000 /* requests under way at a stop */
+
+/* Request fields. */
+#define DAEMON_NAME_MAX      128u
+#define DAEMON_MAP_KEYS      256u
+#define DAEMON_MAP_KEY_MAX   256u
+#define DAEMON_MAP_BYTES     (64u << 10)
+#define DAEMON_SECURITY_MAX  (256u << 10) /* stored and echoed as it is */
+#define DAEMON_CMD_MAX       (128u << 10) /* the kernel's own limit of one argument, MAX_ARG_STRLEN */
+#define DAEMON_PATH_MAX      4096u
+#define DAEMON_USER_MAX      64u
+#define DAEMON_KILL_MANY_MAX 1000u
+
+/* Operations in sandboxes. */
+#define DAEMON_OUTPUT_MAX        (8u << 20)   /* kept per stream of a foreground command */
+#define DAEMON_OUTPUT_TOTAL_MAX  (256u << 20) /* kept at one time, all commands together */
+#define DAEMON_COMMAND_GRACE_MS  10000u       /* beyond a command's own time-out, for the agent to report it */
+#define DAEMON_COMMAND_SILENT_MS 240000       /* then the answer's head goes out: some clients wait 300 s for it */
+#define DAEMON_COMMAND_SPACE_MS  30000        /* and a space as often as this */
+#define DAEMON_OPS_PER_SANDBOX   64u
+#define DAEMON_OP_STALL_MS       60000u /* a file operation in which nothing moved for so long is given up */
+#define DAEMON_AGENT_SEND_MS     5000u
+
+/* Idempotency keys. */
+#define DAEMON_IDEM_MAX    10000u
+#define DAEMON_IDEM_BYTES  (64u << 20)
+#define DAEMON_IDEM_AGE_MS (24ull * 3600 * 1000)
+
+/* The store. */
+#define DAEMON_KILLED_ROWS       100000u /* killed sandboxes that stay readable */
+#define DAEMON_LOG_ROWS_SANDBOX  10000u
+#define DAEMON_LOG_ROWS          200000u
+#define DAEMON_LOG_QUEUE_BYTES   (16u << 20) /* events that wait for the writer; newer ones are dropped and counted */
+#define DAEMON_LOG_BATCH         1000u
+#define DAEMON_LOG_LIMIT_DEFAULT 100u
+#define DAEMON_LOG_LIMIT_MAX     1000u
+#define DAEMON_LIST_DEFAULT      100u
+#define DAEMON_LIST_MAX          1000u
+
+/* The gate. */
+#define DAEMON_GATE_READY_MS 10000u
+#define DAEMON_GATE_CALL_MS  5000u
+#define DAEMON_GATE_WAIT_MS  3000u /* for a gate that is just being started again */

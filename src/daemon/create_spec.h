@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A create request, every field checked: nothing is made before all of it is known to be good. */
+#pragma once
+
+#include "daemon/record.h"
+
+struct create_spec {
+	struct record record; /* template, name, timeout and the JSON members; the rest is zero */
+	int policy_fd;        /* sealed policy image; -1 = none */
+};
+
+/* Fills *ret from the request body. On failure (INVALID or FORBIDDEN, naming the field) *ret holds nothing. */
+int DW_MUST_USE create_spec_parse(const json_t *body, bool default_allow, struct create_spec *ret, struct dw_err *err);
+void create_spec_done(struct create_spec *s);
+#define auto_create_spec __attribute__((cleanup(create_spec_done)))
+
+/* A time-out in seconds, 1..86400; field names it in the message. */
+int DW_MUST_USE create_spec_timeout(int64_t value, const char *field, uint32_t *ret, struct dw_err *err);
+/* An environment for commands: an object of strings, limited in number and size. *ret is borrowed; NULL when absent. */
+int DW_MUST_USE create_spec_envs(const json_t *obj, json_t **ret, struct dw_err *err);

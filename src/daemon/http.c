@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/http.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "daemon/clock.h"
+#include "daemon/bounds.h"
+#include "daemon/log.h"
+
+struct http_server {
+	struct app *app;
+	struct MHD_Daemon *mhd;
+	atomic_uint active; /* requests that are not completed */
+};
+
+const char *http_header(const struct http_request *rq, const char *name)
+{
+	return MHD_lookup_connection_value(rq->conn, MHD_HEADER_KIND, name);
+}
+
+int http_query(const struct http_request *rq, const char *key, const char **ret, struct dw_err *err)
+{
+	const char *value = NULL;
+	size_t n = 0;
+	if (MHD_lookup_connection_value_n(rq->conn, MHD_GET_ARGUMENT_KIND, key, strlen(key), &value, &n) == MHD_NO)
+		return 0;
+	if (!value) {
+		value = "";
+		n = 0;
+	}
+	if (strlen(value) != n)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "%s must not hold a NUL character", key);
+	*ret = value;
+	return 0;
+}
+
+int http_query_number(const struct http_request *rq, const char *key, uint64_t max, bool clamp, uint64_t *ret,
+		      struct dw_err *err)
+{
+	const char *text = NULL;
+	uint64_t v = 0;
+	if (http_query(rq, key, &text, err) < 0)
+		return -1;
+	if (!text)
+		return 0;
+	if (!jsonx_uint(text, UINT32_MAX, &v) || v < 1 || (v > max && !clamp))
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "%s must be a whole number between 1 and %llu",
+				  key, (unsigned long long)max);
+	*ret = DW_MIN(v, max);
+	return 0;
+}
+
+int http_client_fd(const struct http_request *rq)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(rq->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+	return info ? info->connect_fd : -1;
+}
+
+const char *http_domain(const struct http_request *rq)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_:[]";
+	const char *host = http_header(rq, MHD_HTTP_HEADER_HOST);
+	size_t n = host ? strlen(host) : 0;
+	return n && n <= 255 && strspn(host, plain) == n ? host : rq->app->domain;
+}
+
+/* The declared length of the body; 0 without one, UINT64_MAX for one whose length is not known ahead. */
+static uint64_t declared_length(const struct http_request *rq)
+{
+	const char *text = http_header(rq, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	uint64_t n = 0;
+	if (http_header(rq, MHD_HTTP_HEADER_TRANSFER_ENCODING))
+		return UINT64_MAX;
+	/* libmicrohttpd has refused what is no number. */
+	return text && jsonx_uint(text, UINT64_MAX - 1, &n) ? n : 0;
+}
+
+static void set_failed(struct http_request *rq)
+{
+	rq->failed = true;
+	free(rq->body);
+	rq->body = NULL;
+	rq->body_cap = 0;
+}
+
+static uint64_t body_limit(const struct http_request *rq)
+{
+	return rq->route->body == ROUTE_STREAM ? DAEMON_RAW_MAX : DAEMON_JSON_MAX;
+}
+
+static int too_large(struct http_request *rq, struct dw_err *err)
+{
+	return dw_err_set(err, DW_ERR_TOO_LARGE, "body_too_large", "the request body is larger than %llu MiB",
+			  (unsigned long long)body_limit(rq) >> 20);
+}
+
+/* What can be said from the head alone: the key first, so that strangers learn nothing about paths. */
+static int check_head(struct http_request *rq, const char *method, const char *path, struct dw_err *err)
+{
+	enum route_match m = route_find(method, path, &rq->route, rq->id, sizeof(rq->id), rq->allow, sizeof(rq->allow));
+	rq->drain_max = DAEMON_DRAIN_ANON_MAX;
+	if (!(m == ROUTE_FOUND && rq->route->open) &&
+	    !auth_check(&rq->app->auth, http_header(rq, MHD_HTTP_HEADER_AUTHORIZATION), http_header(rq, "X-API-Key")))
+		return dw_err_set(err, DW_ERR_UNAUTHORIZED, "unauthorized",
+				  "unauthorized: the API key is missing or not valid");
+	rq->drain_max = DAEMON_DRAIN_MAX;
+	if (m == ROUTE_UNKNOWN)
+		return dw_err_set(err, DW_ERR_NOT_FOUND, "route_not_found", "there is no such route");
+	if (m == ROUTE_METHOD)
+		return dw_err_set(err, DW_ERR_METHOD, "method_not_allowed", "this route takes %s", rq->allow);
+	uint64_t n = declared_length(rq);
+	if (n != UINT64_MAX && n > body_limit(rq))
+		return too_large(rq, err);
+	/* Whatever may be sent may also be read and dropped. */
+	rq->drain_max = DW_MAX(rq->drain_max, body_limit(rq));
+	if (rq->route->body == ROUTE_STREAM)
+		return rq->route->stream->begin(rq, err);
+	return 0;
+}
+
+/* The client waits for a word before it sends the body, or the body is not worth reading: answer now. */
+static bool answer_now(const struct http_request *rq)
+{
+	uint64_t n = declared_length(rq);
+	const char *expect = http_header(rq, MHD_HTTP_HEADER_EXPECT);
+	return rq->failed &&
+	       ((n != UINT64_MAX && n > rq->drain_max) || (n && expect && strncasecmp(expect, "100", 3) == 0));
+}
+
+static int append(struct http_request *rq, const char *p, size_t n, struct dw_err *err)
+{
+	if (rq->route->body != ROUTE_JSON)
+		return 0;
+	size_t have = (size_t)rq->body_n;
+	if (rq->body_cap - have < n) {
+		size_t cap = DW_MAX(rq->body_cap * 2, have + n);
+		char *grown = realloc(rq->body, cap);
+		if (!grown)
+			return dw_err_errno(err, ENOMEM, "reading the request body");
+		rq->body = grown;
+		rq->body_cap = cap;
+	}
+	memcpy(rq->body + have, p, n);
+	return 0;
+}
+
+static enum MHD_Result take_body(struct http_request *rq, const char *p, size_t n)
+{
+	if (!rq->failed) {
+		int r = rq->body_n + n > body_limit(rq)   ? too_large(rq, &rq->err)
+			: rq->route->body == ROUTE_STREAM ? rq->route->stream->data(rq, p, n, &rq->err)
+							  : append(rq, p, n, &rq->err);
+		if (r < 0) {
+			/* From here on only reading along, as far as that makes sense. */
+			rq->drain_max += rq->body_n;
+			set_failed(rq);
+		}
+	}
+	rq->body_n += n;
+	return rq->failed && rq->body_n > rq->drain_max ? MHD_NO : MHD_YES;
+}
+
+static int run(struct http_request *rq, struct http_reply *rp)
+{
+	if (rq->failed)
+		return -1;
+	if (rq->route->body == ROUTE_JSON &&
+	    jsonx_parse_object(rq->body ? rq->body : "", (size_t)rq->body_n, &rq->json, &rq->err) < 0)
+		return -1;
+	return rq->route->handler(rq, rp, &rq->err);
+}
+
+static enum MHD_Result finish(struct http_request *rq)
+{
+	struct http_reply rp = { 0 };
+	/* A handler may take as long as a command does; the idle limit is for idle connections. */
+	MHD_set_connection_option(rq->conn, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
+	if (run(rq, &rp) < 0)
+		rq->failed = true;
+	MHD_set_connection_option(rq->conn, MHD_CONNECTION_OPTION_TIMEOUT, DAEMON_KEEPALIVE_S);
+	return http_send(rq, &rp);
+}
+
+static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
+				  const char *version, const char *data, size_t *data_n, void **state)
+{
+	struct http_server *h = cls;
+	struct http_request *rq = *state;
+	if (!rq) {
+		rq = calloc(1, sizeof(*rq));
+		if (!rq)
+			return MHD_NO;
+		*state = rq;
+		rq->app = h->app;
+		rq->conn = conn;
+		atomic_fetch_add(&h->active, 1);
+		if (check_head(rq, method, url, &rq->err) < 0)
+			set_failed(rq);
+		return answer_now(rq) ? http_send(rq, &(struct http_reply){ 0 }) : MHD_YES;
+	}
+	if (*data_n) {
+		size_t n = *data_n;
+		*data_n = 0;
+		return take_body(rq, data, n);
+	}
+	return finish(rq);
+}
+
+static void on_completed(void *cls, struct MHD_Connection *conn, void **state, enum MHD_RequestTerminationCode code)
+{
+	struct http_server *h = cls;
+	struct http_request *rq = *state;
+	if (!rq)
+		return;
+	if (rq->stream)
+		rq->route->stream->abort(rq);
+	json_decref(rq->json);
+	free(rq->body);
+	free(rq);
+	*state = NULL;
+	atomic_fetch_sub(&h->active, 1);
+}
+
+static void DW_PRINTF(2, 0) on_log(void *cls, const char *fmt, va_list ap)
+{
+	char line[512];
+	vsnprintf(line, sizeof(line), fmt, ap);
+	line[strcspn(line, "\n")] = '\0';
+	log_event(LOG_LEVEL_WARN, "http", "message", line, NULL);
+}
+
+static int listen_on(const struct options_endpoint *want, struct options_endpoint *ret, struct dw_err *err)
+{
+	struct sockaddr_storage ss;
+	socklen_t n = dw_addr_to_sockaddr(&want->addr, want->port, &ss);
+	char text[OPTIONS_ENDPOINT_STRLEN];
+	const int one = 1;
+	dw_autoclose int fd = socket(ss.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    (ss.ss_family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) ||
+	    /* Accepted sockets inherit it. */
+	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) < 0 ||
+	    bind(fd, (struct sockaddr *)&ss, n) < 0 || listen(fd, 511) < 0)
+		return dw_err_errno(err, errno, "listening on %s", options_format_endpoint(want, text));
+	n = sizeof(ss);
+	if (getsockname(fd, (struct sockaddr *)&ss, &n) < 0)
+		return dw_err_errno(err, errno, "listening on %s", options_format_endpoint(want, text));
+	*ret = (struct options_endpoint){ .addr = want->addr };
+	DW_IGNORE(dw_addr_from_sockaddr(&ss, &ret->port)); /* only the port is news */
+	return DW_TAKE_FD(fd);
+}
+
+int http_start(struct app *app, struct http_server **ret, struct options_endpoint *ret_endpoint, struct dw_err *err)
+{
+	dw_autoclose int fd = listen_on(&app->options.listen, ret_endpoint, err);
+	if (fd < 0)
+		return -1;
+	options_format_endpoint(ret_endpoint, app->domain);
+	dw_autofree struct http_server *h = calloc(1, sizeof(*h));
+	if (!h)
+		return dw_err_errno(err, ENOMEM, "starting the HTTP server");
+	h->app = app;
+	const unsigned flags =
+		MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG | MHD_USE_ITC;
+	h->mhd = MHD_start_daemon(flags, 0, NULL, NULL, on_request, h,                            /**/
+				  MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,                       /**/
+				  MHD_OPTION_LISTEN_SOCKET, fd,                                   /**/
+				  MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,                   /**/
+				  MHD_OPTION_CONNECTION_LIMIT, DAEMON_CONNECTIONS,                /**/
+				  MHD_OPTION_CONNECTION_TIMEOUT, DAEMON_KEEPALIVE_S,              /**/
+				  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)DAEMON_HEADER_POOL, /**/
+				  MHD_OPTION_THREAD_STACK_SIZE, (size_t)DAEMON_THREAD_STACK,      /**/
+				  MHD_OPTION_STRICT_FOR_CLIENT, 1,                                /**/
+				  MHD_OPTION_END);
+	if (!h->mhd)
+		return dw_err_set(err, DW_ERR_INTERNAL, "internal", "the HTTP server did not start");
+	/* libmicrohttpd owns the listening socket now. */
+	DW_IGNORE(DW_TAKE_FD(fd));
+	*ret = DW_TAKE(h);
+	return 0;
+}
+
+void http_quiesce(struct http_server *h, int grace_ms)
+{
+	const int64_t until = clock_mono_ms() + grace_ms;
+	int fd = MHD_quiesce_daemon(h->mhd);
+	if (fd >= 0)
+		close(fd);
+	while (atomic_load(&h->active) && clock_mono_ms() < until)
+		poll(NULL, 0, 10);
+}
+
+void http_stop(struct http_server *h)
+{
+	if (!h)
+		return;
+	MHD_stop_daemon(h->mhd);
+	free(h);
+}

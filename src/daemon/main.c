@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * declawd: start, serve, stop.
+ *
+ * The order of the start matters. The runtime's keeper is forked first, while there is one thread and nothing that it should not
+ * inherit; the gate next, because sandboxes are linked into what it sets up; the store before requests; requests
+ * last. A stop goes backwards: no new requests, those under way end, records, gate, sandboxes.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+
+#include "daemon/clock.h"
+#include "daemon/http.h"
+#include "daemon/log.h"
+#include "daemon/place.h"
+
+enum exit_code {
+	EXIT_CODE_OK = 0,
+	EXIT_CODE_FAILED = 1,
+	EXIT_CODE_USAGE = 2,
+};
+
+/* Requests get this part of the grace to end by themselves; then they are cancelled. */
+#define FINISH_MS 2000
+
+struct daemon {
+	struct app app;
+	struct http_server *http;
+	int lock_fd, signal_fd;
+};
+
+static void on_decision(void *arg, json_t *event, size_t bytes)
+{
+	struct app *app = arg;
+	const json_t *dropped = json_object_get(event, "dropped");
+	if (json_integer_value(dropped) > 0)
+		log_event(LOG_LEVEL_WARN, "decisions dropped by the gate", "count",
+			  LOG_NUM(json_integer_value(dropped)), NULL);
+	/* Of an unknown source: nobody's log. */
+	if (!json_is_string(json_object_get(event, "sandbox"))) {
+		json_decref(event);
+		return;
+	}
+	store_log_add(app->store, event, bytes);
+}
+
+static void on_gate_restart(void *arg)
+{
+	struct app *app = arg;
+	manager_gate_restarted(app->manager);
+}
+
+static void raise_event(int fd)
+{
+	const uint64_t one = 1;
+	DW_IGNORE(write(fd, &one, sizeof(one))); /* a counter far from full */
+}
+
+static void on_keeper_lost(void *arg)
+{
+	struct app *app = arg;
+	log_event(LOG_LEVEL_ERROR, "the keeper of the sandboxes ended: every sandbox is gone", NULL);
+	raise_event(app->fatal_fd);
+}
+
+/* Before any thread, so that every thread has them blocked; after the keeper, so that sandboxes do not inherit it. */
+static int take_signals(struct daemon *d, struct dw_err *err)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+		return dw_err_errno(err, errno, "setting signals up");
+	int e = pthread_sigmask(SIG_BLOCK, &set, NULL);
+	if (e)
+		return dw_err_errno(err, e, "setting signals up");
+	d->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	d->app.stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	d->app.fatal_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (d->signal_fd < 0 || d->app.stop_fd < 0 || d->app.fatal_fd < 0)
+		return dw_err_errno(err, errno, "setting signals up");
+	return 0;
+}
+
+static int start_runtime(struct app *app, struct dw_err *err)
+{
+	char agent[PATH_MAX];
+	if (place_program("agent", "declaw-agent", agent, err) < 0)
+		return -1;
+	const struct dw_runtime_config config = {
+		.data_dir = app->options.data_dir,
+		.agent_path = agent,
+		.pool = DAEMON_POOL,
+		.max_sandboxes = DAEMON_SANDBOX_MAX,
+	};
+	return dw_runtime_start(&config, &app->runtime, err);
+}
+
+static int start_gate(struct app *app, struct dw_err *err)
+{
+	static char path[PATH_MAX]; /* the supervisor starts it again from there */
+	struct gatectl_config config = {
+		.path = path,
+		.options = &app->options,
+		.gate_netns_fd = dw_runtime_gate_netns_fd(app->runtime),
+		.on_decision = on_decision,
+		.on_restart = on_gate_restart,
+	};
+	if (place_program("gate", "declaw-gate", path, err) < 0 ||
+	    place_uplink(&app->options, &config.uplink_netns_fd, err) < 0)
+		return -1;
+	return gatectl_start(&config, &app->gate, err);
+}
+
+static int start_store(struct app *app, struct dw_err *err)
+{
+	int n = 0;
+	if (store_open(app->options.data_dir, &app->store, err) < 0 ||
+	    store_kill_leftovers(app->store, "server restarted", clock_wall_us(), &n, err) < 0)
+		return -1;
+	if (n)
+		log_event(LOG_LEVEL_INFO, "sandboxes of a previous life marked killed", "count", LOG_NUM(n), NULL);
+	return 0;
+}
+
+static int start_manager(struct app *app, struct dw_err *err)
+{
+	const struct manager_config config = {
+		.runtime = app->runtime,
+		.gate = app->gate,
+		.store = app->store,
+		.on_keeper_lost = on_keeper_lost,
+		.arg = app,
+	};
+	if (manager_new(&config, &app->manager, err) < 0)
+		return -1;
+	app->idem = idem_new();
+	if (!app->idem)
+		return dw_err_errno(err, ENOMEM, "starting");
+	return gatectl_supervise(app->gate, app, err);
+}
+
+static int start_files(struct daemon *d, struct dw_err *err)
+{
+	struct app *app = &d->app;
+	bool made = false;
+	if (place_data_dir(app->options.data_dir, &d->lock_fd, err) < 0 ||
+	    auth_load(&app->auth, app->options.api_key_file, &made, err) < 0)
+		return -1;
+	if (made)
+		log_event(LOG_LEVEL_INFO, "API key made", "file", app->options.api_key_file, NULL);
+	place_resolvers(&app->options);
+	return 0;
+}
+
+static int start(struct daemon *d, struct dw_err *err)
+{
+	struct app *app = &d->app;
+	struct options_endpoint at;
+	char text[OPTIONS_ENDPOINT_STRLEN];
+	if (start_files(d, err) < 0 || start_runtime(app, err) < 0 || take_signals(d, err) < 0)
+		return -1;
+	place_raise_limits();
+	if (start_gate(app, err) < 0 || dw_runtime_fill(app->runtime, err) < 0 || start_store(app, err) < 0 ||
+	    start_manager(app, err) < 0 || http_start(app, &d->http, &at, err) < 0)
+		return -1;
+	printf("declawd: listening on http://%s\n", options_format_endpoint(&at, text));
+	fflush(stdout);
+	return 0;
+}
+
+/* True: a signal asked for the end; false: the daemon can not go on. */
+static bool serve(struct daemon *d)
+{
+	struct pollfd p[] = {
+		{ .fd = d->signal_fd, .events = POLLIN },
+		{ .fd = d->app.fatal_fd, .events = POLLIN },
+	};
+	while (poll(p, DW_COUNT(p), -1) < 0 && errno == EINTR)
+		;
+	return !p[1].revents;
+}
+
+/* Also after a start that failed half-way. Returns when nothing of the daemon is left. */
+static void stop(struct daemon *d)
+{
+	struct app *app = &d->app;
+	if (d->http)
+		http_quiesce(d->http, FINISH_MS);
+	if (app->stop_fd >= 0)
+		raise_event(app->stop_fd);
+	if (d->http)
+		http_quiesce(d->http, DAEMON_STOP_GRACE_MS - FINISH_MS);
+	http_stop(d->http);
+	if (app->manager)
+		manager_kill_all(app->manager, "server stopped");
+	gatectl_stop(app->gate);
+	if (app->runtime)
+		dw_runtime_stop(app->runtime);
+	manager_free(app->manager);
+	idem_free(app->idem);
+	store_close(app->store);
+}
+
+static const char *environment(const char *name)
+{
+	return getenv(name);
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon d = { .lock_fd = -1, .signal_fd = -1, .app = { .stop_fd = -1, .fatal_fd = -1 } };
+	struct dw_err err = { 0 };
+	switch (options_parse(&d.app.options, argc, argv, environment, &err)) {
+	case OPTIONS_RUN:
+		break;
+	case OPTIONS_HELP:
+		options_print_help();
+		return EXIT_CODE_OK;
+	case OPTIONS_VERSION:
+		puts("declawd " DECLAW_VERSION);
+		return EXIT_CODE_OK;
+	case OPTIONS_BAD:
+		fprintf(stderr, "declawd: %s\n", err.message);
+		return EXIT_CODE_USAGE;
+	}
+	bool ok = start(&d, &err) == 0;
+	if (!ok)
+		fprintf(stderr, "declawd: %s\n", err.message);
+	ok = ok && serve(&d);
+	if (ok)
+		log_event(LOG_LEVEL_INFO, "stopping", NULL);
+	stop(&d);
+	return ok ? EXIT_CODE_OK : EXIT_CODE_FAILED;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by the manager's files only. */
+#pragma once
+
+#include <pthread.h>
+
+#include "daemon/manager.h"
+
+#define MANAGER_BUCKETS 1024u
+#define MANAGER_EXITS   64u
+
+struct sandbox {
+	struct sandbox *chain;
+	struct manager *m;
+	unsigned refs, ops;   /* under the manager's lock */
+	struct record record; /* state KILLED as soon as its end is decided; under the manager's lock */
+	bool making;          /* not yet visible */
+	bool dying;           /* somebody takes it apart now */
+	bool exited;          /* PID 1 ended before it was visible */
+	int64_t due_ms;       /* monotonic: when the reaper takes it */
+
+	uint32_t slot;
+	int agent_fd;
+	struct dw_addr addr4, addr6;
+
+	pthread_mutex_t gate_lock; /* of what follows; taken before the manager's lock, never the other way round */
+	int policy_fd;
+	uint64_t generation;
+	uint64_t attached_in; /* instance of the gate that has the policy; 0 = none */
+	bool detached;        /* for good */
+};
+
+struct manager {
+	struct manager_config config;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;   /* the reaper: something is due sooner */
+	pthread_cond_t change; /* an entry left the table, or its teardown failed */
+	struct sandbox *bucket[MANAGER_BUCKETS];
+	unsigned running;
+	bool stop;
+	int stop_fd; /* readable when the threads must end */
+	/* Slots that ended while no entry had them: a create may be about to enter one. */
+	uint32_t exits[MANAGER_EXITS];
+	unsigned exits_at;
+	pthread_t reaper, watcher;
+	unsigned threads;
+};
+
+/* The entry, whatever its state; the lock is held. */
+struct sandbox *manager_find(struct manager *m, const char *id);
+/* Into the table (no other entry has its id) and out of it; the lock is held. The table's reference comes from the caller,
+ * and goes back to it. */
+void manager_link(struct sandbox *s);
+void manager_unlink(struct sandbox *s);
+void manager_unref_locked(struct sandbox *s, bool *ret_last);
+/* Drops a reference; frees with the last one. */
+void manager_unref(struct sandbox *s);
+/* Decides its end: clients see it killed, the reaper takes it. The lock is held. */
+void manager_condemn(struct sandbox *s, const char *reason);
+/* Takes apart an entry that the caller has marked dying, and drops the caller's reference. */
+int manager_take_apart(struct sandbox *s, struct dw_err *err);
+
+/* wait_ms: for a gate that is just being started again. */
+int manager_gate_attach(struct sandbox *s, unsigned wait_ms, struct dw_err *err);
+int manager_gate_detach(struct sandbox *s, struct dw_err *err);
+
+/* reaper.c */
+int manager_threads_start(struct manager *m, struct dw_err *err);
+void manager_threads_stop(struct manager *m);

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/network_spec.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "policy/policy.h"
+#include "proto/gatep.h"
+
+struct list {
+	const char **entry; /* borrowed strings */
+	size_t n;
+	bool present;
+};
+
+static void list_done(struct list *l)
+{
+	free(l->entry);
+}
+
+static int list_read(const json_t *network, const char *key, struct list *ret, struct dw_err *err)
+{
+	json_t *v = json_object_get(network, key);
+	if (v && !json_is_null(v) && !json_is_array(v))
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "network.%s must be a list of strings", key);
+	size_t n = json_array_size(v);
+	if (n > DW_POLICY_MAX_ENTRIES)
+		return dw_err_set(err, DW_ERR_INVALID, "network_policy_too_large",
+				  "network.%s has more than %u entries", key, DW_POLICY_MAX_ENTRIES);
+	ret->entry = calloc(n + 1, sizeof(*ret->entry));
+	if (!ret->entry)
+		return dw_err_errno(err, ENOMEM, "network.%s", key);
+	for (size_t i = 0; i < n; i++) {
+		const json_t *e = json_array_get(v, i);
+		ret->entry[i] = jsonx_plain_string(e);
+		if (!ret->entry[i] && json_is_string(e))
+			return dw_err_set(err, DW_ERR_INVALID, "invalid_network_entry",
+					  "network.%s[%zu]: an entry can not hold a NUL character", key, i);
+		if (!ret->entry[i])
+			return dw_err_set(err, DW_ERR_INVALID, "invalid_network_entry",
+					  "network.%s[%zu] must be a string", key, i);
+	}
+	ret->n = n;
+	ret->present = v != NULL;
+	return 0;
+}
+
+static int check_others(const json_t *network, struct dw_err *err)
+{
+	bool ignored;
+	if (jsonx_bool(network, "allow_public_traffic", &ignored, err) < 0)
+		return dw_err_wrap(err, "network");
+	const json_t *mask = json_object_get(network, "mask_request_host");
+	/* One client types it as a boolean; false asks for nothing. */
+	if (mask && !json_is_null(mask) && !json_is_false(mask))
+		return dw_err_set(err, DW_ERR_INVALID, "unsupported_option",
+				  "network.mask_request_host is not supported by this server");
+	return 0;
+}
+
+static int write_all(int fd, const char *p, size_t n)
+{
+	while (n) {
+		ssize_t put = write(fd, p, n);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return -1;
+		p += put;
+		n -= (size_t)put;
+	}
+	return 0;
+}
+
+/* Sealed, so that neither side can change under the other what was checked. */
+static int seal_image(const void *image, size_t len, int *ret_fd, struct dw_err *err)
+{
+	dw_autoclose int fd = memfd_create("declaw-policy", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || write_all(fd, image, len) < 0 ||
+	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+		return dw_err_errno(err, errno, "keeping the network policy");
+	*ret_fd = DW_TAKE_FD(fd);
+	return 0;
+}
+
+int network_spec_compile(const json_t *network, bool default_allow, int *ret_fd, struct dw_err *err)
+{
+	__attribute__((cleanup(list_done))) struct list allow = { 0 };
+	__attribute__((cleanup(list_done))) struct list deny = { 0 };
+	if (list_read(network, "allow_out", &allow, err) < 0 || list_read(network, "deny_out", &deny, err) < 0 ||
+	    check_others(network, err) < 0)
+		return -1;
+	const struct dw_policy_spec spec = {
+		.allow = allow.entry,
+		.allow_n = allow.n,
+		.allow_present = allow.present,
+		.deny = deny.entry,
+		.deny_n = deny.n,
+		.default_allow = default_allow,
+	};
+	dw_autofree void *image = NULL;
+	size_t len = 0;
+	if (dw_policy_compile(&spec, &image, &len, err) < 0)
+		return -1;
+	if (len > DW_GATEP_IMAGE_MAX)
+		return dw_err_set(err, DW_ERR_INVALID, "network_policy_too_large", "network: the policy is too large");
+	return seal_image(image, len, ret_fd, err);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "daemon/options.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/jsonx.h"
+
+struct option {
+	const char *name, *variable, *arg; /* arg NULL: a flag */
+	bool list;                         /* repeatable; comma separated in the variable */
+	/* Stores one value; NULL or what a good value looks like. */
+	const char *(*set)(struct options *o, const char *value, size_t n);
+	enum options_result result; /* of a flag */
+	const char *help;
+};
+
+bool options_parse_endpoint(const char *s, size_t n, uint16_t default_port, struct options_endpoint *ret)
+{
+	const char *end = s + n, *host = s, *port = NULL;
+	size_t host_n = n;
+	if (n && s[0] == '[') {
+		const char *close = memchr(s, ']', n);
+		if (!close || (close + 1 != end && close[1] != ':'))
+			return false;
+		host = s + 1;
+		host_n = (size_t)(close - host);
+		port = close + 1 == end ? NULL : close + 2;
+	} else {
+		const char *colon = memchr(s, ':', n);
+		/* Two colons without brackets: a bare IPv6 address. */
+		if (colon && !memchr(colon + 1, ':', (size_t)(end - colon - 1))) {
+			host_n = (size_t)(colon - s);
+			port = colon + 1;
+		}
+	}
+	struct options_endpoint e = { .port = default_port };
+	if (!dw_addr_parse(host, host_n, &e.addr) || (s[0] == '[' && e.addr.family != DW_AF_6))
+		return false;
+	if (port) {
+		char digits[8];
+		size_t len = (size_t)(end - port);
+		uint64_t v;
+		if (len >= sizeof(digits))
+			return false;
+		memcpy(digits, port, len);
+		digits[len] = '\0';
+		if (!jsonx_uint(digits, 65535, &v))
+			return false;
+		e.port = (uint16_t)v;
+	}
+	if (!port && !default_port)
+		return false;
+	*ret = e;
+	return true;
+}
+
+const char *options_format_endpoint(const struct options_endpoint *e, char buf[static OPTIONS_ENDPOINT_STRLEN])
+{
+	char addr[DW_ADDR_STRLEN];
+	dw_addr_format(&e->addr, addr);
+	snprintf(buf, OPTIONS_ENDPOINT_STRLEN, e->addr.family == DW_AF_6 ? "[%s]:%u" : "%s:%u", addr, e->port);
+	return buf;
+}
+
+static const char *set_listen(struct options *o, const char *v, size_t n)
+{
+	return options_parse_endpoint(v, n, 0, &o->listen) ? NULL : "ADDR:PORT or [IPV6]:PORT";
+}
+
+static const char *set_path(char *dst, const char *v, size_t n)
+{
+	/* Room for a file name behind it. */
+	if (!n || n > PATH_MAX - 64)
+		return "a path";
+	memcpy(dst, v, n);
+	dst[n] = '\0';
+	return NULL;
+}
+
+static const char *set_data(struct options *o, const char *v, size_t n)
+{
+	return set_path(o->data_dir, v, n);
+}
+
+static const char *set_key_file(struct options *o, const char *v, size_t n)
+{
+	return set_path(o->api_key_file, v, n);
+}
+
+static const char *set_uplink(struct options *o, const char *v, size_t n)
+{
+	static const char want[] = "a name below /run/netns, or a path with a slash";
+	if (memchr(v, '/', n))
+		return set_path(o->uplink_netns, v, n);
+	if (!n || n > NAME_MAX || (n <= 2 && v[0] == '.' && v[n - 1] == '.'))
+		return want;
+	snprintf(o->uplink_netns, sizeof(o->uplink_netns), "/run/netns/%.*s", (int)n, v);
+	return NULL;
+}
+
+static const char *set_resolver(struct options *o, const char *v, size_t n)
+{
+	if (o->resolver_n == OPTIONS_RESOLVERS)
+		return "given at most 8 times";
+	struct options_endpoint e;
+	if (!options_parse_endpoint(v, n, 53, &e) || e.port == 0)
+		return "ADDR, ADDR:PORT, IPV6 or [IPV6]:PORT";
+	o->resolver[o->resolver_n++] = e;
+	return NULL;
+}
+
+static const char *set_default_egress(struct options *o, const char *v, size_t n)
+{
+	bool allow = n == 5 && memcmp(v, "allow", 5) == 0;
+	if (!allow && !(n == 4 && memcmp(v, "deny", 4) == 0))
+		return "allow or deny";
+	o->default_allow = allow;
+	return NULL;
+}
+
+static const char *set_allow_private(struct options *o, const char *v, size_t n)
+{
+	if (o->allow_private_n == OPTIONS_ALLOW_PRIVATE)
+		return "given at most 64 times";
+	struct dw_prefix p;
+	struct dw_addr a;
+	if (dw_addr_parse(v, n, &a))
+		p = (struct dw_prefix){ .addr = a, .len = dw_addr_bits(&a) };
+	else if (!dw_prefix_parse(v, n, &p))
+		return "an address or a CIDR";
+	o->allow_private[o->allow_private_n++] = p;
+	return NULL;
+}
+
+/* clang-format off */
+static const struct option table[] = {
+	{ "--listen", "DECLAW_LISTEN", "ADDR:PORT", false, set_listen, 0,
+	  "where the HTTP API listens (127.0.0.1:8080); port 0: any free port" },
+	{ "--data", "DECLAW_DATA", "DIR", false, set_data, 0,
+	  "templates, records and scratch space (/var/lib/declaw)" },
+	{ "--api-key-file", "DECLAW_API_KEY_FILE", "FILE", false, set_key_file, 0,
+	  "the key that clients must send (<data>/api-key; made at the first start)" },
+	{ "--uplink-netns", "DECLAW_UPLINK_NETNS", "NAME", false, set_uplink, 0,
+	  "network namespace that the gate dials from: below /run/netns, or a path (the host's)" },
+	{ "--resolver", "DECLAW_RESOLVER", "ADDR[:PORT]", true, set_resolver, 0,
+	  "DNS server of the gate (those of /etc/resolv.conf)" },
+	{ "--default-egress", "DECLAW_DEFAULT_EGRESS", "allow|deny", false, set_default_egress, 0,
+	  "what a sandbox without a network policy may reach of the public internet (allow)" },
+	{ "--allow-private", "DECLAW_ALLOW_PRIVATE", "CIDR", true, set_allow_private, 0,
+	  "a private range that policies may open by name" },
+	{ "--help", NULL, NULL, false, NULL, OPTIONS_HELP, "print this" },
+	{ "--version", NULL, NULL, false, NULL, OPTIONS_VERSION, "print the version" },
+};
+/* clang-format on */
+
+void options_print_help(void)
+{
+	puts("Usage: declawd [OPTION]...\nServe sandboxes over HTTP.\n");
+	for (size_t i = 0; i < DW_COUNT(table); i++) {
+		const struct option *op = &table[i];
+		printf("  %s%s%s%s\n        %s", op->name, op->arg ? " " : "", op->arg ? op->arg : "",
+		       op->list ? "  (repeatable)" : "", op->help);
+		if (op->variable)
+			printf("\n        variable: %s%s", op->variable, op->list ? ", comma separated" : "");
+		putchar('\n');
+	}
+	puts("\nAn option on the command line wins over its variable.");
+}
+
+static int refuse(struct dw_err *err, const char *name, const char *value, size_t n, const char *want)
+{
+	return dw_err_set(err, DW_ERR_INVALID, "invalid_option", "%s: \"%.*s\" must be %s", name,
+			  (int)DW_MIN(n, (size_t)100), value, want);
+}
+
+static int apply_env(struct options *o, const struct option *op, const char *value, struct dw_err *err)
+{
+	const char *at = value;
+	for (;;) {
+		size_t n = op->list ? strcspn(at, ",") : strlen(at);
+		const char *want = op->set(o, at, n);
+		if (want)
+			return refuse(err, op->variable, at, n, want);
+		if (at[n] == '\0')
+			return 0;
+		at += n + 1;
+	}
+}
+
+static const struct option *find(const char *arg, size_t n)
+{
+	for (size_t i = 0; i < DW_COUNT(table); i++)
+		if (strlen(table[i].name) == n && memcmp(table[i].name, arg, n) == 0)
+			return &table[i];
+	return NULL;
+}
+
+/* Reads one option at argv[*i], moving *i on when its value is the next word. OPTIONS_RUN: go on. */
+static enum options_result apply_arg(struct options *o, int argc, char *const *argv, int *i, bool *seen,
+				     struct dw_err *err)
+{
+	const char *arg = argv[*i];
+	size_t n = strcspn(arg, "=");
+	const struct option *op = find(arg, n);
+	if (!op || (!op->arg && arg[n])) {
+		dw_err_set(err, DW_ERR_INVALID, "invalid_option", "unknown option \"%.100s\" (see --help)", arg);
+		return OPTIONS_BAD;
+	}
+	if (!op->arg)
+		return op->result;
+	if (!arg[n] && *i + 1 == argc) {
+		dw_err_set(err, DW_ERR_INVALID, "invalid_option", "%s needs a value: %s", op->name, op->arg);
+		return OPTIONS_BAD;
+	}
+	const char *value = arg[n] ? arg + n + 1 : argv[++*i];
+	seen[op - table] = true;
+	const char *want = op->set(o, value, strlen(value));
+	if (want) {
+		refuse(err, op->name, value, strlen(value), want);
+		return OPTIONS_BAD;
+	}
+	return OPTIONS_RUN;
+}
+
+enum options_result options_parse(struct options *ret, int argc, char *const *argv, const char *(*env)(const char *),
+				  struct dw_err *err)
+{
+	struct options *o = ret;
+	bool seen[DW_COUNT(table)] = { false };
+	*o = (struct options){ .default_allow = true, .listen = { .port = 8080 }, .data_dir = "/var/lib/declaw" };
+	const uint8_t loopback[4] = { 127, 0, 0, 1 };
+	o->listen.addr = dw_addr_from4(loopback);
+	for (int i = 1; i < argc; i++) {
+		enum options_result r = apply_arg(o, argc, argv, &i, seen, err);
+		if (r != OPTIONS_RUN)
+			return r;
+	}
+	for (size_t i = 0; i < DW_COUNT(table); i++) {
+		const char *value = table[i].variable && !seen[i] ? env(table[i].variable) : NULL;
+		/* An empty variable is the same as none: that is how unit files switch one off. */
+		if (value && *value && apply_env(o, &table[i], value, err) < 0)
+			return OPTIONS_BAD;
+	}
+	if (!o->api_key_file[0])
+		snprintf(o->api_key_file, sizeof(o->api_key_file), "%.*s/api-key", PATH_MAX - 64, o->data_dir);
+	return OPTIONS_RUN;
+}
+
+void options_add_resolv_conf(struct options *o, const char *text)
+{
+	static const char word[] = "nameserver";
+	for (const char *line = text; *line; line += strcspn(line, "\n"), line += *line == '\n') {
+		if (strncmp(line, word, sizeof(word) - 1) != 0)
+			continue;
+		const char *v = line + sizeof(word) - 1;
+		size_t skip = strspn(v, " \t");
+		struct options_endpoint e = { .port = 53 };
+		size_t n = strcspn(v + skip, " \t\r\n");
+		if (skip && o->resolver_n < OPTIONS_RESOLVERS && dw_addr_parse(v + skip, n, &e.addr))
+			o->resolver[o->resolver_n++] = e;
+	}
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every route of the API, in one table. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/err.h"
+
+struct http_request;
+struct http_reply;
+
+enum route_body {
+	ROUTE_NONE = 0, /* a body is read and ignored */
+	ROUTE_JSON,     /* an object, at most DAEMON_JSON_MAX */
+	ROUTE_STREAM,   /* bytes, at most DAEMON_RAW_MAX, given to the route's stream as they come */
+};
+
+/* What takes a body as it comes. begin runs when the head was read and checked; abort always runs last if begin did. */
+struct route_stream {
+	int (*begin)(struct http_request *rq, struct dw_err *err);
+	int (*data)(struct http_request *rq, const void *p, size_t n, struct dw_err *err);
+	void (*abort)(struct http_request *rq);
+};
+
+struct route {
+	const char *method;
+	const char *pattern; /* segments; {id} is a sandbox id */
+	int (*handler)(struct http_request *rq, struct http_reply *rp, struct dw_err *err);
+	enum route_body body;
+	const struct route_stream *stream;
+	bool open; /* needs no key */
+};
+
+enum route_match {
+	ROUTE_UNKNOWN = 0, /* no route has this path */
+	ROUTE_METHOD,      /* the path has other methods: *allow lists them */
+	ROUTE_FOUND,
+};
+
+/*
+ * path is the decoded path of the request. On ROUTE_FOUND *ret and the bytes of {id} in id ("" when they can not be an
+ * id: then no sandbox has it).
+ */
+enum route_match route_find(const char *method, const char *path, const struct route **ret, char *id, size_t id_size,
+			    char *allow, size_t allow_size);
+
+/* The table, for tests. */
+const struct route *route_table(size_t *ret_n);
