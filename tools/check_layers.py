@@ -11,10 +11,11 @@ ALLOWED = {
     "policy": {"core"},
     "wire": {"core"},
     "proto": {"core"},
+    "sys": {"core"},
     "loop": {"core"},
     "gate": {"core", "policy", "wire", "proto", "loop"},
-    "runtime": {"core", "proto"},
-    "agent": {"core", "proto"},
+    "runtime": {"core", "proto", "sys"},
+    "agent": {"core", "proto", "sys"},
     "daemon": {"core", "policy", "proto", "runtime"},
 }
 PURE = {"core", "policy", "wire", "proto"}

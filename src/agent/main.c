@@ -12,6 +12,7 @@
 
 #include "agent/op.h"
 #include "agent/reap.h"
+#include "sys/signals.h"
 
 #define EVENTS_MAX          64
 #define NOFILE_AGENT        4096u /* more than DW_AGENT_OPS_MAX operations need */
@@ -32,10 +33,9 @@ void dw_close_from(unsigned first)
 
 void dw_child_init(void)
 {
-	const struct sigaction by_default = { .sa_handler = SIG_DFL };
 	sigset_t none;
 	sigemptyset(&none);
-	sigaction(SIGPIPE, &by_default, NULL);
+	dw_signals_default();
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	size_t n = strlen(dw_agent.oom_score_adj);
 	dw_autoclose int fd = n ? open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC) : -1;

@@ -22,6 +22,7 @@
 #include "runtime/netlink.h"
 #include "runtime/rootfs.h"
 #include "runtime/template.h"
+#include "sys/signals.h"
 
 /* A process inside may open this many files; above most programs' needs, below what would hurt the host. */
 #define NOFILE_MAX 65536u
@@ -127,8 +128,7 @@ static void park(struct dw_parked *p)
 	for (int i = 0; i < p->procs_n; i++)
 		keep[3 + i] = p->procs_fds[i];
 	dw_close_except(keep, 3 + (size_t)p->procs_n);
-	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
+	dw_signals_default();
 	prctl(PR_SET_NAME, "declaw-parked");
 	setsid(); /* out of the keeper's process group, which kill(0) would reach */
 	int r = join_cgroups(p);

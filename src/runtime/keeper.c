@@ -21,6 +21,7 @@
 #include "runtime/builder.h"
 #include "runtime/msg.h"
 #include "runtime/sysfilter.h"
+#include "sys/signals.h"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x10u
@@ -261,8 +262,7 @@ static void detach(const struct dw_keeper_config *c)
 	sigset_t none;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int sig = 1; sig < NSIG; sig++)
-		signal(sig, SIG_DFL);
+	dw_signals_default();
 	/* A signal to the server's whole group must not kill what has to clean up; the daemon's end is what ends us. */
 	static const int ignored[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE };
 	for (size_t i = 0; i < DW_COUNT(ignored); i++)
