@@ -39,6 +39,7 @@ static int put_in_force(struct sandbox *s, int policy_fd, struct dw_err *err)
 		.addr6 = s->addr6,
 		.generation = s->generation + 1,
 		.policy_fd = policy_fd,
+		.wait_ms = DAEMON_GATE_WAIT_MS,
 	};
 	return gatectl_attach(g, &a, &s->attached_in, err);
 }

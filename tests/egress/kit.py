@@ -54,11 +54,13 @@ class Box:
         """A process of the sandbox as the host sees it, to enter its namespaces with the host's own root."""
         token = f"{time.time_ns()}"
         self.sbx.commands.run(f"sleep 300.{token} > /dev/null 2>&1 & echo", timeout=10)
-        for entry in pathlib.Path("/proc").iterdir():
-            if entry.name.isdigit():
-                with contextlib.suppress(OSError):
-                    if f"300.{token}".encode() in (entry / "cmdline").read_bytes():
-                        return int(entry.name)
+        deadline = time.monotonic() + 5  # the shell may be back before its child has become sleep
+        while time.monotonic() < deadline:
+            for entry in pathlib.Path("/proc").iterdir():
+                if entry.name.isdigit():
+                    with contextlib.suppress(OSError):
+                        if (entry / "cmdline").read_bytes().startswith(b"sleep\0300." + token.encode()):
+                            return int(entry.name)
         raise AssertionError("the sandbox's process is not to be seen")
 
     def in_its_network(self, script: str, **arguments: Any) -> str:

@@ -48,14 +48,11 @@ def receive(sock, want, seconds, quiet=0.4):
     return data, end
 
 
-def tcp(host, port, send=(), gap=0.0, read=4096, seconds=3.0, wait=1.0, hold=0.0, bind=None):
-    """Connects; sends the hex chunks with a gap between them, reads. bind: a source port."""
+def tcp(host, port, send=(), gap=0.0, read=4096, seconds=3.0, wait=None):
+    """Connects; sends the hex chunks with a gap between them, reads for wait seconds (1, or 0 when nothing was sent)."""
     sock = socket.socket(family_of(host), socket.SOCK_STREAM)
     sock.settimeout(seconds)
     start = time.monotonic()
-    if bind:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("", bind))
     try:
         sock.connect((host, port))
     except OSError as e:
@@ -73,11 +70,12 @@ def tcp(host, port, send=(), gap=0.0, read=4096, seconds=3.0, wait=1.0, hold=0.0
                 time.sleep(gap)
     except OSError as e:
         result.update(failure(e))
-    if hold:
-        time.sleep(hold)
-    data, end = receive(sock, read, wait)
+    if wait is None:
+        wait = 1.0 if send else 0
+    if wait:
+        data, result["end"] = receive(sock, read, wait)
+        result["data"] = data.hex()
     sock.close()
-    result.update(data=data.hex(), end=end)
     return result
 
 

@@ -100,7 +100,7 @@ def test_ec074_no_port_of_an_unnamed_address_is_open(box, far, family):
     one = box(allow_out=[f"{a1(4)}", f"[{a1(6)}]:443"])
     seen = far()
     span = [1, 65536, 1 if family == 4 else 7]
-    out = one.run("sweep", host=a2(family), span=span, seconds=0.15, workers=256, timeout=300)
+    out = one.run("sweep", host=a2(family), span=span, seconds=0.05, workers=256, timeout=300)
     assert out["answered"] == {}
     seen.silent()
     assert one.run("sweep", host=a1(family), ports=[443])["answered"] == {"443": "open"}

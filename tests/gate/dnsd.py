@@ -4,7 +4,7 @@
 import socket
 import struct
 import threading
-from typing import Dict, List
+from typing import Dict, List, Set
 
 from harness import inside
 
@@ -14,6 +14,7 @@ class Dns:
         self.names: Dict[str, List[str]] = {}
         self.ttl = 60
         self.queries: List[str] = []
+        self.silent: Set[str] = set()  # no answer for these, and for what is below them
         self._socket = inside(ns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         self._socket.bind((address, 53))
         threading.Thread(target=self._loop, daemon=True).start()
@@ -22,9 +23,14 @@ class Dns:
         while True:
             try:
                 data, peer = self._socket.recvfrom(4096)
-                self._socket.sendto(self._answer(data), peer)
+                answer = self._answer(data)
+                if not self._is_silent(self.queries[-1]):
+                    self._socket.sendto(answer, peer)
             except OSError:
                 return
+
+    def _is_silent(self, name: str) -> bool:
+        return any(name == s or name.endswith("." + s) for s in self.silent)
 
     def _answer(self, data: bytes) -> bytes:
         labels, i = [], 12
