@@ -59,7 +59,7 @@ class Box:
             for entry in pathlib.Path("/proc").iterdir():
                 if entry.name.isdigit():
                     with contextlib.suppress(OSError):
-                        if (entry / "cmdline").read_bytes().startswith(b"sleep\0300." + token.encode()):
+                        if (entry / "cmdline").read_bytes().startswith(f"sleep\x00300.{token}".encode()):
                             return int(entry.name)
         raise AssertionError("the sandbox's process is not to be seen")
 

@@ -112,9 +112,13 @@ def test_ec047_foreign_owners_are_not_learned(lab, box, far, user, family):
 # EC-049
 def test_ec049_a_fresh_name_is_connectable_at_once(lab, box):
     one = box(allow_out=["*.wild.test"])
-    count = int(os.environ.get("EC049_COUNT", "2000"))
-    out = one.run("race", suffix="wild.test", count=count, port=7, timeout=280)
-    assert out["failed"] == 0, out
+    # A machine that stands still for a second makes every SYN under way a retransmitted one; a race that the gate loses
+    # is lost again in the next round.
+    for count in (10000, 5000, 5000):
+        out = one.run("race", suffix=f"x{os.urandom(3).hex()}.wild.test", count=count, port=7, timeout=280)
+        assert out["failed"] == 0, out
+        if out["retransmits"] == 0:
+            break
     assert out["retransmits"] == 0, out
 
 
@@ -181,9 +185,9 @@ def test_ec059_rebinding_never_hits_the_private_listener(lab, box, far, user):
     lab.dns.script(name, "A", turns=[[Record(name, "A", 0, A1)], [Record(name, "A", 0, PRIVATE)]])
     one = box(allow_out=[name])
     seen = far()
-    out = one.run("rebind", user, name=name, port=7, times=500, timeout=200)
+    out = one.run("rebind", user, name=name, port=7, times=1000, timeout=200)
     assert PRIVATE not in out["given"] and PRIVATE not in out["connected"]
-    assert out["connected"].get(A1, 0) > 100, out  # control: the public answers did work
+    assert out["connected"].get(A1, 0) > 300, out  # control: the public answers did work
     steps = [dict(do="tcp", host=PRIVATE, port=7, seconds=0.05, wait=0.01) for _ in range(40)]
     assert not any(o["connected"] for o in one.steps(steps, user))
     assert seen.packets(dst=[PRIVATE]) == []
