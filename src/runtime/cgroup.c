@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "runtime/cgroup_find.h"
@@ -68,16 +69,24 @@ static int enable_v2(struct dw_cgroup_tree *t, const char *name)
 	return write_at(t->host_fd, path, want);
 }
 
-static int open_tree_parent(struct dw_cgroup_tree *t, const char *name)
+/* Makes our parent cgroup and locks it for as long as this process (or the builder) lives. */
+static int make_parent(struct dw_cgroup_tree *t, const char *name)
 {
-	dw_cgroups_sweep(t->host_fd);
 	if (mkdirat(t->host_fd, name, 0755) < 0)
 		return -errno;
-	int r = t->v2 ? enable_v2(t, name) : 0;
-	if (r < 0)
-		return r;
 	t->parent_fd = openat(t->host_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-	return t->parent_fd < 0 ? -errno : 0;
+	return t->parent_fd < 0 || flock(t->parent_fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
+}
+
+static int open_tree_parent(struct dw_cgroup_tree *t, const char *name)
+{
+	/* One server at a time sweeps and makes its own: between mkdir and lock another would take it for a dead one's. */
+	if (flock(t->host_fd, LOCK_EX) < 0)
+		return -errno;
+	dw_cgroups_sweep(t->host_fd);
+	int r = make_parent(t, name);
+	flock(t->host_fd, LOCK_UN);
+	return r < 0 || !t->v2 ? r : enable_v2(t, name);
 }
 
 int dw_cgroups_open(struct dw_cgroups *ret, struct dw_err *err)

@@ -5,10 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -202,7 +202,8 @@ int dw_cgroups_find(struct dw_cgroups *ret, struct dw_err *err)
 static void sweep_parent(int host_fd, const char *name)
 {
 	dw_autoclose int parent = openat(host_fd, name, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-	if (parent < 0)
+	/* Whoever lives holds the lock. A pid would say nothing: the other server may be in another PID namespace. */
+	if (parent < 0 || flock(parent, LOCK_EX | LOCK_NB) < 0)
 		return;
 	dw_autoclose int kill_fd = openat(parent, "cgroup.kill", O_WRONLY | O_CLOEXEC);
 	if (kill_fd >= 0 && write(kill_fd, "1", 1) == 1)
@@ -222,19 +223,18 @@ static void sweep_parent(int host_fd, const char *name)
 	unlinkat(host_fd, name, AT_REMOVEDIR);
 }
 
-/* The keeper that made a cgroup called declaw-<pid>-<hex>; 0 for another name. */
-static pid_t owner_of(const char *name)
+/* declaw-<pid>-<hex>, as dw_cgroups_find makes it. */
+static bool is_ours(const char *name)
 {
 	static const char prefix[] = "declaw-";
-	char *end;
 	if (strncmp(name, prefix, sizeof(prefix) - 1) != 0)
-		return 0;
+		return false;
 	name += sizeof(prefix) - 1;
-	const unsigned long pid = strtoul(name, &end, 10);
-	if (*end != '-' || pid > INT_MAX || name[strspn(name, "0123456789")] != '-')
-		return 0;
-	const size_t hex = strspn(end + 1, "0123456789abcdef");
-	return hex && hex <= 8 && !end[1 + hex] ? (pid_t)pid : 0;
+	const size_t digits = strspn(name, "0123456789");
+	if (!digits || name[digits] != '-')
+		return false;
+	name += digits + 1;
+	return strspn(name, "0123456789abcdef") == 8 && !name[8];
 }
 
 void dw_cgroups_sweep(int host_fd)
@@ -247,8 +247,7 @@ void dw_cgroups_sweep(int host_fd)
 		return;
 	}
 	for (const struct dirent *e; (e = readdir(d));) {
-		const pid_t pid = owner_of(e->d_name);
-		if (pid > 1 && kill(pid, 0) < 0 && errno == ESRCH)
+		if (is_ours(e->d_name))
 			sweep_parent(host_fd, e->d_name);
 	}
 	closedir(d);

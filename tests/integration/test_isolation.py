@@ -132,11 +132,11 @@ def test_no_files_of_the_host(box: Any) -> None:
 def test_writes_stay_inside(box: Any) -> None:
     """/usr is the host's, and /etc is partly a copy of it: root inside may change both for itself alone."""
     name = f"declaw-write-{secrets.token_hex(8)}"
-    watched = [Path("/usr/bin/env"), Path("/etc/services"), Path("/etc/os-release"), Path("/etc/passwd")]
+    watched = [Path("/usr/bin/env"), Path("/etc/group"), Path("/etc/os-release"), Path("/etc/passwd")]
     before = {path: (hashlib.sha256(path.read_bytes()).digest(), path.stat().st_mtime_ns) for path in watched}
     done = box.commands.run(
         f"set -e; echo x > /usr/{name}; echo x > /usr/bin/{name}; echo x > /etc/{name}; echo x > /var/{name}; echo x > /opt/{name}; "
-        "echo x >> /usr/bin/env; echo x >> /etc/services; echo x >> /etc/passwd; rm /etc/os-release; chmod 777 /usr/bin/env; "
+        "echo x >> /usr/bin/env; echo x >> /etc/group; echo x >> /etc/passwd; rm /etc/os-release; chmod 777 /usr/bin/env; "
         f"rm -rf /usr/share/doc; tail -c 2 /usr/bin/env; cat /usr/{name}", user="root", timeout=60)
     assert (done.exit_code, done.stdout) == (0, "x\nx\n"), done
     for folder in ("/usr", "/usr/bin", "/etc", "/var", "/opt"):

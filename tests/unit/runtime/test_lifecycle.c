@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "runtime/cgroup.h"
 #include "runtime/failpoint.h"
 
 static void test_create_destroy(void **state)
@@ -153,6 +154,39 @@ static void test_destroy_takes_all(void **state)
 	fixture_destroy(f, &h);
 	/* At once, not behind: only parked ones may be there. */
 	assert_true(host_processes(f->keeper) <= 2);
+}
+
+/* Another server starts where this one's pids mean nothing, and clears away what dead servers left. */
+static void test_a_server_in_another_pid_namespace(void **state)
+{
+	struct fixture *f = *state;
+	fixture_start(f);
+	fixture_fill(f);
+	struct dw_sandbox_handle h = fixture_create(f);
+	pid_t outer = fork();
+	if (outer == 0) {
+		struct dw_cgroups other = { 0 };
+		if (unshare(CLONE_NEWPID) < 0)
+			_exit(2);
+		pid_t inner = fork();
+		if (inner == 0) {
+			if (dw_cgroups_open(&other, NULL) < 0)
+				_exit(3);
+			dw_cgroups_close(&other);
+			_exit(0);
+		}
+		int status = -1;
+		waitpid(inner, &status, 0);
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 4);
+	}
+	int status = -1;
+	assert_int_equal(waitpid(outer, &status, 0), outer);
+	assert_int_equal(status, 0);
+	assert_int_equal(kill(h.init_pid, 0), 0);
+	struct dw_sandbox_handle again = fixture_create(f);
+	fixture_destroy(f, &again);
+	fixture_destroy(f, &h);
+	fixture_stop(f);
 }
 
 static void test_not_filled(void **state)
@@ -344,6 +378,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_threads, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_exit_event, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_destroy_takes_all, fixture_setup, fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_a_server_in_another_pid_namespace, fixture_setup,
+						fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_not_filled, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_bad_specs, fixture_setup, fixture_teardown),
 		cmocka_unit_test_setup_teardown(test_template_unavailable, fixture_setup, fixture_teardown),
