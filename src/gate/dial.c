@@ -59,6 +59,21 @@ void flow_dial(struct gate_flow *f)
 	ask_next(f);
 }
 
+/*
+ * A name's address on the flow's port. A private one may be in an answer because an address entry opens some port of it;
+ * that port is all of it that can be dialled, whatever the name may be used for.
+ */
+bool flow_may_dial(const struct gate_flow *f, const struct dw_addr *a)
+{
+	const struct dw_policy *policy = f->sandbox->policy;
+	const struct dw_floor *floor = &f->g->floor;
+
+	if (dw_decide_answer(policy, floor, a) != DW_REASON_NONE)
+		return false;
+	return !dw_floor_is_private(floor, a) ||
+	       dw_decide_flow(policy, floor, DW_PROTO_TCP, a, f->key.dport, NULL).verdict != DW_DENY;
+}
+
 static void take_answer(struct gate_flow *f, const char *name, const struct gate_resolve_result *r, bool *ret_same)
 {
 	const struct gate_sandbox *s = f->sandbox;
@@ -66,7 +81,7 @@ static void take_answer(struct gate_flow *f, const char *name, const struct gate
 
 	for (size_t i = 0; i < r->answer->addr_n; i++) {
 		const struct dw_addr *a = &r->answer->addr[i];
-		if (dw_decide_answer(s->policy, &f->g->floor, a) != DW_REASON_NONE)
+		if (!flow_may_dial(f, a))
 			continue;
 		if (dw_addr_eq(a, &f->key.dst)) {
 			/* Without the pin's new time the name is asked once more; nothing else is lost. */
@@ -167,6 +182,28 @@ int flow_socket_options(int fd)
 	return 0;
 }
 
+/*
+ * The floor once more: the machine's addresses may have changed since the pin was made, or since the SYN was judged. And
+ * an address can be the machine's own by a route alone, which no list of addresses shows.
+ */
+static enum dw_reason check_target(const struct gate_flow *f, const struct dw_addr *a)
+{
+	struct dw_floor floor = f->g->floor;
+	enum dw_reason below = dw_floor_check(&floor, a);
+
+	if (below != DW_REASON_NONE)
+		return below;
+	int local = gate_hostaddr_is_local(f->g, a);
+	if (local < 0)
+		return DW_REASON_GATE_RESOURCES;
+	if (!local)
+		return DW_REASON_NONE;
+	/* As if it were in the list: the operator may have excepted it. */
+	floor.host = a;
+	floor.host_n = 1;
+	return dw_floor_check(&floor, a);
+}
+
 static void connect_to(struct gate_flow *f, const struct dw_addr *a, const char *name)
 {
 	struct sockaddr_storage ss;
@@ -174,10 +211,9 @@ static void connect_to(struct gate_flow *f, const struct dw_addr *a, const char 
 
 	f->dial = *a;
 	f->dial_name = name;
-	/* The machine's addresses may have changed since the pin was made, or since the SYN was judged. */
-	enum dw_reason floor = dw_floor_check(&f->g->floor, a);
-	if (floor != DW_REASON_NONE) {
-		flow_refuse_quietly(f, floor);
+	enum dw_reason why = check_target(f, a);
+	if (why != DW_REASON_NONE) {
+		flow_refuse_quietly(f, why);
 		return;
 	}
 	f->dialled = true;

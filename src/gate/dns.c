@@ -11,8 +11,9 @@
  * packet arrives the pin is there. An address that cannot be pinned is not passed on, except where the policy would
  * let the client connect without a pin anyway.
  *
- * A query that waits belongs to its sandbox (s->queries) and, on TCP, to its connection: either's end cancels it, so
- * an answer never meets another sandbox. The policy is asked again when the answer comes, for it may have changed.
+ * A query that waits belongs to its sandbox (s->queries), whose end cancels it, so an answer never meets another
+ * sandbox. On TCP it belongs to its connection too, whose end leaves it without anybody to answer; it is not cancelled,
+ * because the resolver is at work on it all the same and it must count against the sandbox's bound as long. The policy is asked again when the answer comes, for it may have changed.
  */
 #include "gate/dns_internal.h"
 
@@ -38,6 +39,7 @@ struct gate_dns_query {
 	struct gate_sandbox *sandbox;
 	struct gate_resolve *resolve;
 	struct dns_origin origin;
+	bool orphan;           /* its connection is gone */
 	struct dw_dns_query q; /* q.question points to question */
 	char name[DW_HOST_SIZE];
 	uint8_t question[];
@@ -181,14 +183,13 @@ void gate_dns_forget(struct gate *g, struct gate_sandbox *s)
 		query_free(s->queries);
 }
 
-void dns_drop_conn(struct gate *g, struct gate_sandbox *s, const struct dns_conn *c)
+void dns_drop_conn(struct gate_sandbox *s, const struct dns_conn *c)
 {
-	for (struct gate_dns_query *p = s->queries; p;) {
-		struct gate_dns_query *next = p->next;
-
-		if (p->origin.conn == c)
-			query_free(p);
-		p = next;
+	for (struct gate_dns_query *p = s->queries; p; p = p->next) {
+		if (p->origin.conn != c)
+			continue;
+		p->origin.conn = NULL;
+		p->orphan = true;
 	}
 }
 
@@ -282,7 +283,8 @@ static void on_resolved(void *arg, const struct gate_resolve_result *r)
 	p->resolve = NULL;
 	/* First: writing the answer can find the connection dead, and that frees the queries it has. */
 	query_unlink(p);
-	answer(p, r);
+	if (!p->orphan)
+		answer(p, r);
 	query_end(p);
 }
 

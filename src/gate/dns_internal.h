@@ -35,8 +35,8 @@ void dns_handle(struct gate *g, struct gate_sandbox *s, const struct dns_origin 
 void dns_unknown_source(struct gate *g, const struct dw_addr *source);
 /* A client or sandbox is refused service itself, not a name. */
 void dns_record_limit(struct gate *g, struct gate_sandbox *s);
-/* The connection is gone: its queries are cancelled. */
-void dns_drop_conn(struct gate *g, struct gate_sandbox *s, const struct dns_conn *c);
+/* The connection is gone: its queries have nobody to answer. */
+void dns_drop_conn(struct gate_sandbox *s, const struct dns_conn *c);
 
 /* dns_udp.c */
 int dns_udp_init(struct gate_dns *d);

@@ -86,7 +86,7 @@ static void conn_close(struct dns_conn *c)
 		c->next->link = c->link;
 	c->d->tcp->conn_n--;
 	s->dns_tcp_n--;
-	dns_drop_conn(g, s, c);
+	dns_drop_conn(s, c);
 	gate_sandbox_unused(g, s);
 	dw_defer(&g->loop, &c->free_later, conn_free, c);
 }

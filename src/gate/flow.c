@@ -290,6 +290,25 @@ static struct gate_flow *flow_new(struct gate *g, struct gate_sandbox *s, const 
 	return f;
 }
 
+/*
+ * The client has given up and tries again from the same port, and nothing has been answered yet: what was found out and
+ * begun for the first SYN serves the second. Starting anew would let a sandbox have questions and connections made as
+ * fast as it can send SYNs, past every limit.
+ */
+static bool hold_syn_instead(struct gate_flow *f, const struct dw_packet *p, const uint8_t *packet, size_t n)
+{
+	uint8_t *copy = n <= FLOW_SYN_MAX ? malloc(n) : NULL;
+
+	if (!copy)
+		return false;
+	memcpy(copy, packet, n);
+	free(f->syn);
+	f->syn = copy;
+	f->syn_n = n;
+	f->isn = p->seq;
+	return true;
+}
+
 /* Whether the SYN belongs to a flow that is there; if it starts another connection in its place, that one is ended. */
 static bool known_syn(struct gate *g, const struct flow_key *k, const struct dw_packet *p, const uint8_t *packet,
 		      size_t n)
@@ -303,6 +322,8 @@ static bool known_syn(struct gate *g, const struct flow_key *k, const struct dw_
 			tun_write(g, packet, n);
 		return true;
 	}
+	if ((f->state == FLOW_RESOLVING || f->state == FLOW_DIALLING) && hold_syn_instead(f, p, packet, n))
+		return true;
 	flow_abort(f);
 	return false;
 }

@@ -72,6 +72,7 @@ struct gate_flow {
 	bool recorded;  /* its decision is out */
 	bool allowed;   /* ... and it was to allow: its end is recorded too */
 	bool dialled;   /* a connection was tried */
+	bool loose;     /* something went up that an inspection in STRICT would have refused or was not asked about */
 	uint32_t isn;
 	uint64_t started_ms;
 	struct dw_decision decision;
@@ -93,7 +94,8 @@ struct gate_flow {
 	struct dw_defer defer;
 
 	enum inspect_proto proto;
-	char *name; /* proven */
+	char *name;                 /* proven */
+	struct dw_http_guess guess; /* INSPECT: how far the first line was read */
 	struct http_flow http;
 	uint8_t *answer; /* CLOSING: goes to the client behind the server's bytes */
 	size_t answer_n;
@@ -152,6 +154,7 @@ bool flow_held_bytes_ok(const struct gate_flow *f);
 /* dial.c: from a judged SYN to a connected server, or to the refusal that the client would have seen */
 void flow_dial(struct gate_flow *f);
 void flow_dial_event(struct gate_flow *f);
+bool flow_may_dial(const struct gate_flow *f, const struct dw_addr *a); /* an address of a name that allows the flow */
 int flow_socket_options(int fd); /* a server socket, or a listener; 0 or negative errno */
 
 /* tun.c */

@@ -137,6 +137,7 @@ bool flow_prove(struct gate_flow *f, struct inspect_result *r)
 		return false;
 	}
 	set_proven(f, r);
+	f->loose = f->loose || r->loose;
 	if (r->decision.verdict == DW_ALLOW_BY_NAME)
 		f->decision.rule = r->decision.rule;
 	flow_record_allow(f);
@@ -148,7 +149,7 @@ static void inspect_now(struct gate_flow *f)
 	const struct inspect in = flow_inspect(f);
 	struct inspect_result r;
 
-	switch (inspect_first(&in, f->up.buf, f->up.n, f->g->flows->scratch, &r)) {
+	switch (inspect_first(&in, f->up.buf, f->up.n, &f->guess, f->g->flows->scratch, &r)) {
 	case INSPECT_MORE:
 		if (f->up.eof || !relay_room(&f->up))
 			refuse_undecided(f, DW_REASON_UNDECIDED);

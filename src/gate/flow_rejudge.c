@@ -16,9 +16,12 @@ static bool past_inspection(const struct gate_flow *f)
 /* Now allowed by its name only: what did it show when it started? */
 static struct dw_decision judge_strict(const struct gate_flow *f, const struct dw_decision *d)
 {
+	const bool sent = f->up.bytes || relay_pending(&f->up);
 	struct inspect in = flow_inspect(f);
 	struct dw_decision named;
 
+	if (f->loose && sent)
+		return deny(DW_REASON_UNDECIDED, d->rule);
 	in.mode = d->inspect;
 	switch (f->proto) {
 	case INSPECT_PROTO_TLS:
@@ -36,7 +39,7 @@ static struct dw_decision judge_strict(const struct gate_flow *f, const struct d
 		break;
 	}
 	/* Its first bytes were nobody's business and are gone. Only one that has sent none can still prove anything. */
-	return f->up.bytes ? deny(DW_REASON_UNDECIDED, d->rule) : *d;
+	return sent ? deny(DW_REASON_UNDECIDED, d->rule) : *d;
 }
 
 static struct dw_decision judge(const struct gate_flow *f)
@@ -59,21 +62,29 @@ static struct dw_decision judge(const struct gate_flow *f)
 	return d;
 }
 
-/* Whether the floor or the policy took away the address that is dialled in place of the client's. */
-static bool dial_gone(const struct gate_flow *f)
+/*
+ * Whether the floor or the policy took away the address that is dialled in place of the client's. It was reached by one
+ * name: neither another name of the client's address nor an entry for that address speaks for it.
+ */
+static bool dial_gone(const struct gate_flow *f, const struct dw_decision *d)
 {
-	return f->dialled && !dw_addr_eq(&f->dial, &f->key.dst) &&
-	       dw_decide_answer(f->sandbox->policy, &f->g->floor, &f->dial) != DW_REASON_NONE;
+	if (!f->dialled || dw_addr_eq(&f->dial, &f->key.dst))
+		return false;
+	return d->verdict != DW_ALLOW_BY_NAME || !f->dial_name ||
+	       dw_decide_name(f->sandbox->policy, f->dial_name, f->key.dport).verdict == DW_DENY ||
+	       !flow_may_dial(f, &f->dial);
 }
 
 static void rejudge(struct gate_flow *f)
 {
 	struct dw_decision d = judge(f);
 
-	if (d.verdict != DW_DENY && dial_gone(f))
+	if (d.verdict != DW_DENY && dial_gone(f, &d))
 		d = deny(DW_REASON_NAME_GONE, d.rule);
 	if (d.verdict == DW_DENY) {
 		flow_record(f, &d, f->name ? f->name : f->dial_name);
+		/* It is one of the old policy's, which the record of the end can not name any more. */
+		f->decision.rule = DW_RULE_NONE;
 		flow_abort(f);
 		return;
 	}
@@ -82,12 +93,17 @@ static void rejudge(struct gate_flow *f)
 	if ((f->state == FLOW_INSPECT || f->state == FLOW_HTTP) && d.inspect == DW_INSPECT_NONE) {
 		relay_open(&f->up);
 		relay_open(&f->down);
+		/* Nobody looks from here on; a later policy must not take the beginning for the rest. */
+		f->loose = true;
 		flow_record_allow(f);
 		flow_set_state(f, FLOW_RELAY);
 		flow_run(f);
 	} else if (f->state == FLOW_RELAY && was == DW_INSPECT_NONE && d.inspect != DW_INSPECT_NONE &&
 		   f->up.bytes == 0 && !relay_pending(&f->up) && !f->up.eof) {
 		f->up.held = true;
+		f->loose = false;
+		f->guess = (struct dw_http_guess){ 0 };
+		f->http = (struct http_flow){ 0 };
 		flow_set_state(f, FLOW_INSPECT);
 		flow_run(f);
 	} else if (f->state == FLOW_RESOLVING) {

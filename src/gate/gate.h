@@ -177,3 +177,5 @@ void gate_control_event(struct gate *g, const char *event_json, size_t n);
 
 /* hostaddr.c: fills and keeps g->floor.host by a netlink subscription in the uplink namespace. */
 int gate_hostaddr_init(struct gate *g, struct dw_err *err);
+/* Would a packet to this address end on this machine? 1, 0, or negative errno when the kernel does not say. */
+int gate_hostaddr_is_local(struct gate *g, const struct dw_addr *a);

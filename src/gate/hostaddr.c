@@ -6,6 +6,10 @@
  * lost one) starts a dump that replaces the list as a whole. Replaying the reports themselves was rejected: one that
  * is missed would be wrong for ever, in the direction that opens something. The first dump is waited for; nothing is
  * served before it. A dump that fails is repeated, and the old list stays meanwhile.
+ *
+ * Addresses are not all: a route of type "local" makes any address the machine's own (load balancers' addresses on some
+ * clouds, AnyIP), and no interface has it. So before a connection is made the kernel is asked where it would end. The
+ * list stays, because it lets the policy refuse without a system call and says so in records.
  */
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -33,6 +37,8 @@ struct gate_hostaddr {
 	struct dw_watch watch;
 	struct dw_timer retry;
 	int fd;
+	int route_fd; /* one question, one answer: kept apart from the reports */
+	uint32_t route_seq;
 	uint32_t seq; /* of the dump under way */
 	bool dumping;
 	bool stale;   /* something changed since the dump began */
@@ -221,6 +227,56 @@ static int load_first(struct gate_hostaddr *h, struct dw_err *err)
 	return 0;
 }
 
+/* The answer to a route question, in buf: 1, 0 or negative errno. */
+static int read_route(const void *buf, size_t n, uint32_t seq)
+{
+	const struct nlmsghdr *nh = buf;
+
+	if (!mnl_nlmsg_ok(nh, (int)n))
+		return -EPROTO;
+	if (nh->nlmsg_seq != seq)
+		return -ESTALE;
+	if (nh->nlmsg_type == NLMSG_ERROR && mnl_nlmsg_get_payload_len(nh) >= sizeof(struct nlmsgerr)) {
+		const struct nlmsgerr *e = mnl_nlmsg_get_payload(nh);
+		/* Unreachable, prohibited, blackhole: the connection will say the same, in the client's words. */
+		bool no_route = e->error == -ENETUNREACH || e->error == -EHOSTUNREACH || e->error == -EACCES ||
+				e->error == -EINVAL;
+		return no_route ? 0 : -EIO;
+	}
+	if (nh->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(nh) < sizeof(struct rtmsg))
+		return -EPROTO;
+	const struct rtmsg *m = mnl_nlmsg_get_payload(nh);
+	return m->rtm_type == RTN_LOCAL || m->rtm_type == RTN_ANYCAST || m->rtm_type == RTN_BROADCAST;
+}
+
+int gate_hostaddr_is_local(struct gate *g, const struct dw_addr *a)
+{
+	struct gate_hostaddr *h = g->hostaddr;
+	const bool v4 = a->family == DW_AF_4;
+	char out[128] __attribute__((aligned(8))) = { 0 };
+	static char in[8192] __attribute__((aligned(8)));
+	struct nlmsghdr *nh = mnl_nlmsg_put_header(out);
+	struct rtmsg *m = mnl_nlmsg_put_extra_header(nh, sizeof(*m));
+
+	nh->nlmsg_type = RTM_GETROUTE;
+	nh->nlmsg_flags = NLM_F_REQUEST;
+	nh->nlmsg_seq = ++h->route_seq;
+	m->rtm_family = v4 ? AF_INET : AF_INET6;
+	m->rtm_dst_len = (uint8_t)dw_addr_bits(a);
+	mnl_attr_put(nh, RTA_DST, v4 ? 4 : 16, a->b);
+	if (send(h->route_fd, out, nh->nlmsg_len, MSG_DONTWAIT) < 0)
+		return -errno;
+	/* rtnetlink answers such a question inside send(). What an earlier one left unread is passed over. */
+	for (;;) {
+		ssize_t n = recv(h->route_fd, in, sizeof(in), MSG_DONTWAIT);
+		if (n < 0)
+			return -errno;
+		int r = read_route(in, (size_t)n, h->route_seq);
+		if (r != -ESTALE)
+			return r;
+	}
+}
+
 int gate_hostaddr_init(struct gate *g, struct dw_err *err)
 {
 	struct sockaddr_nl self = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR };
@@ -234,6 +290,9 @@ int gate_hostaddr_init(struct gate *g, struct dw_err *err)
 	h->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
 	if (h->fd < 0 || bind(h->fd, (struct sockaddr *)&self, sizeof(self)) < 0)
 		return dw_err_errno(err, errno, "reading the machine's addresses");
+	h->route_fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	if (h->route_fd < 0)
+		return dw_err_errno(err, errno, "asking for routes");
 	if (load_first(h, err) < 0)
 		return -1;
 	r = dw_watch_add(&g->loop, &h->watch, h->fd, EPOLLIN, on_netlink, h);

@@ -29,6 +29,7 @@ static void begin_body(struct gate_flow *f, const struct dw_http_head *h)
 	struct http_flow *http = &f->http;
 
 	http->requests++;
+	http->looked = 0;
 	flow_deadline(f, 0);
 	if (h->is_upgrade) {
 		http->phase = HTTP_UPGRADE;
@@ -50,6 +51,16 @@ static void begin_body(struct gate_flow *f, const struct dw_http_head *h)
 	}
 }
 
+/* A head that was not complete is looked at again when a line has ended since, so that a slow one costs little. */
+static bool worth_a_look(const struct gate_flow *f)
+{
+	const struct relay_dir *d = &f->up;
+	const uint8_t *p = d->buf + d->ok;
+	size_t n = d->n - d->ok, seen = f->http.looked;
+
+	return seen == 0 || n >= DW_HTTP_HEAD_MAX || !relay_room(d) || memchr(p + seen, '\n', n - seen);
+}
+
 /* Returns whether there is more to do with what is in the buffer. */
 static bool advance_head(struct gate_flow *f)
 {
@@ -59,8 +70,11 @@ static bool advance_head(struct gate_flow *f)
 	struct inspect_result r;
 	struct dw_http_head head;
 
-	switch (inspect_head(&in, d->buf + d->ok, d->n - d->ok, first, &head, &r)) {
+	enum inspect_verdict v =
+		worth_a_look(f) ? inspect_head(&in, d->buf + d->ok, d->n - d->ok, first, &head, &r) : INSPECT_MORE;
+	switch (v) {
 	case INSPECT_MORE:
+		f->http.looked = d->n - d->ok;
 		if (!relay_room(d))
 			refuse(f, DW_REASON_HTTP_MALFORMED, 431);
 		else if (!flow_held_bytes_ok(f))
@@ -103,10 +117,12 @@ static bool advance_chunked(struct gate_flow *f)
 	case DW_PARSE_BIG:
 		break;
 	}
-	if (f->decision.inspect == DW_INSPECT_STRICT)
+	if (f->decision.inspect == DW_INSPECT_STRICT) {
 		refuse(f, DW_REASON_HTTP_MALFORMED, 400);
-	else
-		go_opaque(f);
+		return false;
+	}
+	f->loose = true;
+	go_opaque(f);
 	return false;
 }
 

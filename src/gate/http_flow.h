@@ -20,6 +20,7 @@ enum http_phase {
 struct http_flow {
 	enum http_phase phase;
 	uint64_t left;
+	size_t looked; /* bytes of the next head that have no line end behind what was parsed */
 	struct dw_http_chunked chunked;
 	uint32_t requests; /* heads let through */
 	uint8_t line[32];  /* the start of the response head that is being looked at */

@@ -31,6 +31,13 @@ static enum inspect_verdict pass(struct inspect_result *r, enum inspect_proto pr
 	return INSPECT_PASS;
 }
 
+/* What STRICT would not let through. */
+static enum inspect_verdict pass_loose(struct inspect_result *r, enum inspect_proto proto)
+{
+	r->loose = true;
+	return pass(r, proto);
+}
+
 /* A name as the client sent it: canonical if it can be, else cut to what fits. */
 static bool set_name(struct inspect_result *r, const void *p, size_t n)
 {
@@ -71,6 +78,7 @@ static enum inspect_verdict judge_hello(const struct inspect *in, const struct d
 			DW_IGNORE(set_name(r, h->sni, h->sni_n)); /* only for the record */
 		return refuse(r, DW_REASON_ECH, INSPECT_ANSWER_ALERT, ALERT_ACCESS_DENIED);
 	}
+	r->loose = h->has_ech;
 	if (!h->has_sni)
 		return strict ? refuse(r, DW_REASON_SNI_MISSING, INSPECT_ANSWER_ALERT, ALERT_UNRECOGNIZED_NAME)
 			      : pass(r, INSPECT_PROTO_TLS);
@@ -108,8 +116,23 @@ static enum inspect_verdict not_tls(const uint8_t *data, size_t n, struct inspec
 	return refuse(r, DW_REASON_TLS_REQUIRED, INSPECT_ANSWER_NONE, 0);
 }
 
-enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data, size_t n, uint8_t *scratch,
-				   struct inspect_result *ret)
+/* The PROXY protocol, both versions (haproxy's proxy-protocol.txt, section 2): OK for a whole signature, MORE for a part. */
+static enum dw_parse proxy_header(const uint8_t *data, size_t n)
+{
+	static const struct {
+		const char *p;
+		size_t n;
+	} signatures[] = { { "PROXY ", 6 }, { "\r\n\r\n\0\r\nQUIT\n", 12 } };
+
+	for (size_t i = 0; i < DW_COUNT(signatures); i++) {
+		if (memcmp(data, signatures[i].p, DW_MIN(n, signatures[i].n)) == 0)
+			return n < signatures[i].n ? DW_PARSE_MORE : DW_PARSE_OK;
+	}
+	return DW_PARSE_BAD;
+}
+
+enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data, size_t n, struct dw_http_guess *guess,
+				   uint8_t *scratch, struct inspect_result *ret)
 {
 	const bool strict = in->mode == DW_INSPECT_STRICT;
 
@@ -117,7 +140,7 @@ enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data
 	if (n == 0)
 		return INSPECT_MORE;
 	if (strict && in->port == 80) {
-		enum dw_parse p = dw_http_looks_like(data, n);
+		enum dw_parse p = dw_http_guess_feed(guess, data, n);
 		if (p == DW_PARSE_OK)
 			return INSPECT_HTTP;
 		return p == DW_PARSE_MORE ? INSPECT_MORE : refuse(ret, DW_REASON_HTTP_REQUIRED, INSPECT_ANSWER_NONE, 0);
@@ -133,7 +156,16 @@ enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data
 	}
 	if (strict && in->port == 443)
 		return not_tls(data, n, ret);
-	switch (dw_http_looks_like(data, n)) {
+	switch (proxy_header(data, n)) {
+	case DW_PARSE_OK:
+		return refuse(ret, DW_REASON_PROXY_HEADER, INSPECT_ANSWER_NONE, 0);
+	case DW_PARSE_MORE:
+		return INSPECT_MORE;
+	case DW_PARSE_BAD:
+	case DW_PARSE_BIG:
+		break;
+	}
+	switch (dw_http_guess_feed(guess, data, n)) {
 	case DW_PARSE_OK:
 		return INSPECT_HTTP;
 	case DW_PARSE_MORE:
@@ -149,7 +181,7 @@ static enum inspect_verdict refuse_http(const struct inspect *in, struct inspect
 					uint16_t status)
 {
 	if (in->mode != DW_INSPECT_STRICT)
-		return pass(r, INSPECT_PROTO_OPAQUE);
+		return pass_loose(r, INSPECT_PROTO_OPAQUE);
 	return refuse(r, reason, INSPECT_ANSWER_HTTP, status);
 }
 
@@ -174,7 +206,8 @@ static enum inspect_verdict judge_request(const struct inspect *in, const struct
 		return INSPECT_REFUSE;
 	}
 	if (!strict)
-		return pass(r, h->is_upgrade || h->is_connect ? INSPECT_PROTO_OPAQUE : INSPECT_PROTO_HTTP);
+		return h->is_upgrade || h->is_connect ? pass_loose(r, INSPECT_PROTO_OPAQUE)
+						      : pass(r, INSPECT_PROTO_HTTP);
 	if (h->has_port && h->host_port != in->port)
 		return refuse(r, DW_REASON_HOST_MISMATCH, INSPECT_ANSWER_HTTP, 403);
 	/* After an upgrade the bytes are another protocol's; only the first request's answer can be told apart. */

@@ -8,6 +8,7 @@
  * must be canonical, allowed by the policy on this port, and pinned to this very address for this sandbox.
  * DENY_NAMES (the address is allowed anyhow): a name that deny_out names is refused where it is seen, and so is what starts
  * like TLS and is malformed, because a name may hide in it; everything else passes.
+ * In both a PROXY protocol header is refused: no client needs one, and behind it a server looks for a name again.
  */
 #pragma once
 
@@ -51,6 +52,7 @@ enum inspect_answer {
 
 struct inspect_result {
 	enum inspect_proto proto;
+	bool loose; /* PASS, and STRICT would have refused it or not taken it for opaque */
 	struct dw_decision decision;
 	char name
 		[256]; /* canonical, or as sent where it is not canonical (then it is escaped by whoever prints it); "" none */
@@ -58,9 +60,12 @@ struct inspect_result {
 	uint16_t code;
 };
 
-/* data[0..n): everything the client has sent so far. scratch: DW_TLS_HELLO_MAX bytes. ret is set for REFUSE and PASS. */
-enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data, size_t n, uint8_t *scratch,
-				   struct inspect_result *ret);
+/*
+ * data[0..n): everything the client has sent so far. guess: zero at first, then kept for the same client, so that a long
+ * first line that comes in pieces is read once. scratch: DW_TLS_HELLO_MAX bytes. ret is set for REFUSE and PASS.
+ */
+enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data, size_t n, struct dw_http_guess *guess,
+				   uint8_t *scratch, struct inspect_result *ret);
 
 /*
  * data[0..n) starts at a request line. PASS: this head (ret_head->head_n bytes) may go; MORE; REFUSE. In DENY_NAMES what

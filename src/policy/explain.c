@@ -57,6 +57,7 @@ static const struct reason reasons[] = {
 	[DW_REASON_DNS_MALFORMED] = { "dns_malformed", "the DNS query is malformed", NULL },
 	[DW_REASON_LIMIT_FLOWS] = { "limit_flows", "the sandbox has as many connections as it may have", "close some first" },
 	[DW_REASON_GATE_RESOURCES] = { "gate_resources", "the server is out of memory or descriptors for it", "try again later" },
+	[DW_REASON_PROXY_HEADER] = { "proxy_header", "it starts with a PROXY protocol header, behind which the server may look for another name", "leave the header out, or add the address to network.allow_out" },
 };
 /* clang-format on */
 static_assert(DW_COUNT(reasons) == DW_REASON__COUNT, "a row per reason");

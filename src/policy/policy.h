@@ -107,6 +107,7 @@ enum dw_reason {
 	DW_REASON_DNS_MALFORMED,
 	DW_REASON_LIMIT_FLOWS,
 	DW_REASON_GATE_RESOURCES,
+	DW_REASON_PROXY_HEADER, /* a PROXY protocol header, behind which a server would look for a name again */
 	DW_REASON__COUNT,
 };
 

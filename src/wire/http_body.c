@@ -45,40 +45,66 @@ static size_t match_http(size_t matched, uint8_t c)
 	return http_lower(c) == 'h' ? 1 : 0;
 }
 
-static enum dw_parse guess_line(struct dw_rd r)
+/* Python's bytes.strip(), which one server calls on a whole head; others skip CR and LF of it. */
+static bool is_leading_space(uint8_t c)
 {
-	struct dw_rd start = r;
-	bool space = false;
-	size_t token_n = 0, matched = 0;
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* White space behind the first word, or more of it. OK when the word is a method. */
+static enum dw_parse guess_space(struct dw_http_guess *g, const uint8_t *data, uint8_t c)
+{
+	struct dw_span word = { .p = data + g->start, .n = g->token_n };
+	bool first = !g->space && (c == ' ' || c == '\t') && g->token_n <= METHOD_NAME_MAX;
+	g->space = true;
+	g->matched = 0;
+	if (!first || !is_registered_method(word))
+		return DW_PARSE_MORE;
+	g->connect = http_span_is(word, "CONNECT");
+	return g->connect ? DW_PARSE_MORE : DW_PARSE_OK;
+}
+
+static enum dw_parse guess_byte(struct dw_http_guess *g, const uint8_t *data, uint8_t c)
+{
+	if (!g->begun && is_leading_space(c))
+		return DW_PARSE_MORE;
+	if (!g->begun)
+		g->start = g->at - 1;
+	g->begun = true;
+	if (g->connect && c != '{')
+		return DW_PARSE_OK;
+	g->connect = false;
+	if (c == '\n')
+		return DW_PARSE_BAD;
+	if (is_lenient_space(c))
+		return guess_space(g, data, c);
+	if (c < 0x20 || c == 0x7f || (c > 0x7f && !g->space) || (g->token_n == 0 && !g->space && !http_is_tchar(c)))
+		return DW_PARSE_BAD;
+	if (!g->space)
+		g->token_n++;
+	else if ((g->matched = match_http(g->matched, c)) == strlen("http/"))
+		return DW_PARSE_OK;
+	return DW_PARSE_MORE;
+}
+
+enum dw_parse dw_http_guess_feed(struct dw_http_guess *g, const void *data, size_t n)
+{
+	struct dw_rd r = dw_rd_init(data, DW_MIN(n, DW_HTTP_HEAD_MAX), true);
+	dw_rd_bytes(&r, DW_MIN(g->at, r.n));
 	while (r.n) {
 		uint8_t c = dw_rd_u8(&r);
-		if (c == '\n')
-			return DW_PARSE_BAD;
-		if (is_lenient_space(c)) {
-			bool method = !space && (c == ' ' || c == '\t') && token_n <= METHOD_NAME_MAX;
-			if (method && is_registered_method(dw_rd_bytes(&start, token_n)))
-				return DW_PARSE_OK;
-			space = true;
-			matched = 0;
-			continue;
-		}
-		if (c < 0x20 || c == 0x7f || (c > 0x7f && !space) || (token_n == 0 && !space && !http_is_tchar(c)))
-			return DW_PARSE_BAD;
-		if (!space)
-			token_n++;
-		else if ((matched = match_http(matched, c)) == strlen("http/"))
-			return DW_PARSE_OK;
+		g->at++;
+		enum dw_parse status = guess_byte(g, data, c);
+		if (status != DW_PARSE_MORE)
+			return status;
 	}
-	return DW_PARSE_MORE;
+	return n >= DW_HTTP_HEAD_MAX ? DW_PARSE_OK : DW_PARSE_MORE;
 }
 
 enum dw_parse dw_http_looks_like(const void *data, size_t n)
 {
-	struct dw_rd r = dw_rd_init(data, DW_MIN(n, DW_HTTP_HEAD_MAX), true);
-	while (r.n && (r.p[0] == '\r' || r.p[0] == '\n'))
-		dw_rd_u8(&r);
-	enum dw_parse status = guess_line(r);
-	return status == DW_PARSE_MORE && n >= DW_HTTP_HEAD_MAX ? DW_PARSE_OK : status;
+	struct dw_http_guess g = { 0 };
+	return dw_http_guess_feed(&g, data, n);
 }
 
 enum chunk_state {

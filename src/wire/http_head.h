@@ -45,7 +45,8 @@ struct dw_http_head {
 enum dw_parse dw_http_head_parse(const void *data, size_t n, struct dw_http_head *ret, const char **ret_why);
 
 /*
- * Do the first bytes look like HTTP to any server, however lenient? Leading CR and LF are skipped. OK: the first line
+ * Do the first bytes look like HTTP to any server, however lenient? Leading white space is skipped, lines of nothing else
+ * too. "CONNECT {" starts no HTTP target (it is how NATS begins), so there the rest of the line decides. OK: the first line
  * starts with an upper-case method of the IANA registry (or PRI) and a space or tab, or contains "HTTP/" in any case after
  * white space (also the odd kinds that some servers split at). MORE: the line is not complete and may still become that
  * (all bytes so far are printable ASCII or such white space, behind white space any but control bytes, and there is a
@@ -53,6 +54,15 @@ enum dw_parse dw_http_head_parse(const void *data, size_t n, struct dw_http_head
  * them).
  */
 enum dw_parse dw_http_looks_like(const void *data, size_t n);
+
+/* The same for bytes that come in pieces: data[0..n) is all of them, and what an earlier call has read is not read again. */
+struct dw_http_guess {         /* all zero at the start */
+	size_t at;             /* bytes read */
+	size_t start, token_n; /* the first word */
+	size_t matched;        /* of "HTTP/" */
+	bool begun, space, connect;
+};
+enum dw_parse dw_http_guess_feed(struct dw_http_guess *g, const void *data, size_t n);
 
 /*
  * Incremental reader of a chunked body (RFC 9112 section 7.1), strict: CRLF only, 1..15 hex digits, no chunk extensions

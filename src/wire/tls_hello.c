@@ -8,6 +8,7 @@
 #include "core/wr.h"
 
 enum {
+	RECORD_ALERT = 21,
 	RECORD_HANDSHAKE = 22,
 	HANDSHAKE_CLIENT_HELLO = 1,
 	NAME_TYPE_HOST = 0,
@@ -203,20 +204,51 @@ enum dw_parse dw_tls_hello_parse(const void *data, size_t n, uint8_t *scratch, s
 	return DW_PARSE_OK;
 }
 
+/* r stands behind the content type. */
+static enum dw_parse guess_record(struct dw_rd r, uint8_t type)
+{
+	uint8_t major = dw_rd_u8(&r);
+	if (dw_rd_ok(&r) && type == RECORD_HANDSHAKE && major == 3)
+		return DW_PARSE_OK;
+	dw_rd_u8(&r);
+	uint16_t len = dw_rd_u16(&r);
+	if (dw_rd_ok(&r) && type == RECORD_ALERT && len != 2)
+		return DW_PARSE_BAD;
+	uint8_t first = dw_rd_u8(&r);
+	if (!dw_rd_ok(&r))
+		return r.status;
+	bool alert = type == RECORD_ALERT && (first == 1 || first == 2); /* the levels */
+	bool hello = type == RECORD_HANDSHAKE && len > 0 && first == HANDSHAKE_CLIENT_HELLO;
+	return alert || hello ? DW_PARSE_OK : DW_PARSE_BAD;
+}
+
+/* No server takes an SSLv2 record longer than a TLS one, which keeps telnet (ff ..) out. */
+static enum dw_parse guess_sslv2(struct dw_rd r)
+{
+	dw_rd_u8(&r);
+	uint8_t message = dw_rd_u8(&r);
+	if (dw_rd_ok(&r) && message != HANDSHAKE_CLIENT_HELLO)
+		return DW_PARSE_BAD;
+	uint8_t major = dw_rd_u8(&r);
+	if (!dw_rd_ok(&r))
+		return r.status;
+	return major == 3 ? DW_PARSE_OK : DW_PARSE_BAD;
+}
+
 enum dw_parse dw_tls_looks_like(const void *data, size_t n)
 {
 	struct dw_rd r = dw_rd_init(data, n, true);
 	uint8_t type = dw_rd_u8(&r);
 	if (!dw_rd_ok(&r))
 		return DW_PARSE_MORE;
-	if (type != RECORD_HANDSHAKE)
-		return DW_PARSE_BAD;
-	return r.n == 0 || dw_rd_u8(&r) == 3 ? DW_PARSE_OK : DW_PARSE_BAD;
+	if (type == RECORD_HANDSHAKE || type == RECORD_ALERT)
+		return guess_record(r, type);
+	return type >= 0x80 && type <= 0xc7 ? guess_sslv2(r) : DW_PARSE_BAD;
 }
 
 void dw_tls_alert_build(uint8_t description, uint8_t out[static DW_TLS_ALERT_SIZE])
 {
-	enum { RECORD_ALERT = 21, LEVEL_FATAL = 2 };
+	enum { LEVEL_FATAL = 2 };
 	struct dw_wr w = dw_wr_init(out, DW_TLS_ALERT_SIZE);
 	dw_wr_u8(&w, RECORD_ALERT);
 	dw_wr_u16(&w, 0x0303);

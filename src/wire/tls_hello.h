@@ -28,7 +28,15 @@ struct dw_tls_hello {
  */
 enum dw_parse dw_tls_hello_parse(const void *data, size_t n, uint8_t *scratch, struct dw_tls_hello *ret);
 
-/* Can the first bytes be TLS? MORE for n == 0, OK when data[0] is 0x16 (and data[1], if there, 0x03), else BAD. */
+/*
+ * Would any server take the first bytes for TLS, however lenient? OK, so that dw_tls_hello_parse() is asked and refuses all
+ * but the first of these; MORE while they may become one; else BAD.
+ *   16 03              a handshake record
+ *   16 xx xx nn nn 01  ... of another version around a ClientHello: the record's version is not looked at by some (Go's
+ *                      crypto/tls takes any below 0x1000)
+ *   15 xx xx 00 02 0x  an alert before the hello, which some read over (Go, when it is a warning)
+ *   8x xx 01 03        a hello in SSLv2 form (RFC 5246 appendix E.2), which can not hold a name (OpenSSL reads it)
+ */
 enum dw_parse dw_tls_looks_like(const void *data, size_t n);
 
 /* A fatal alert record, 7 bytes (RFC 8446 section 6.2): access_denied 49, unrecognized_name 112. */

@@ -821,7 +821,7 @@ static void test_tcp_client_leaves(void **state)
 	int fd;
 
 	n += frame("allowed.test", DW_DNS_A, q + n);
-	/* Noticed by the loop: the queries are cancelled. */
+	/* Noticed by the loop: the queries stay, for the resolver is still at work, and nobody is answered. */
 	fd = dial(f, "127.0.0.1");
 	assert_int_equal(send(fd, q, n, 0), (ssize_t)n);
 	test_turn(f->g);
@@ -829,8 +829,14 @@ static void test_tcp_client_leaves(void **state)
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
 	close(fd);
 	test_turn(f->g);
-	assert_int_equal(fake_waiting, 0);
+	assert_int_equal(fake_waiting, 2);
+	assert_int_equal(f->s->query_n, 2);
 	assert_int_equal(f->s->dns_tcp_n, 0);
+	fake_answer(0, 60, addrs);
+	fake_answer(0, 60, addrs);
+	assert_int_equal(fake_waiting, 0);
+	assert_int_equal(f->s->query_n, 0);
+	assert_int_equal(dw_pins_count(f->s->pins), 0);
 	/* Noticed by writing an answer: the query that is being answered is not freed twice. */
 	fd = dial(f, "127.0.0.1");
 	assert_int_equal(send(fd, q, n, 0), (ssize_t)n);
@@ -838,9 +844,22 @@ static void test_tcp_client_leaves(void **state)
 	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
 	close(fd);
 	fake_answer(0, 60, addrs);
+	assert_int_equal(f->s->dns_tcp_n, 0);
+	assert_int_equal(fake_waiting, 1);
+	fake_answer(0, 60, addrs);
 	assert_int_equal(fake_waiting, 0);
 	assert_int_equal(f->s->query_n, 0);
-	assert_int_equal(f->s->dns_tcp_n, 0);
+	/* And with the sandbox they end at once. */
+	fd = dial(f, "127.0.0.1");
+	assert_int_equal(send(fd, q, n, 0), (ssize_t)n);
+	test_turn(f->g);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)), 0);
+	close(fd);
+	test_turn(f->g);
+	assert_int_equal(fake_waiting, 2);
+	gate_dns_forget(f->g, f->s);
+	assert_int_equal(fake_waiting, 0);
+	assert_int_equal(f->s->query_n, 0);
 }
 
 static void test_tcp_bounds(void **state)

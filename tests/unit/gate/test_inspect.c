@@ -49,7 +49,18 @@ static const struct row {
 	{ "EC-006 NUL in SNI", 0, 443, HELLO(SNI("s:ok.test 00 s:.evil.test")), INSPECT_REFUSE, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, 50, "" },
 	{ "EC-145 SSH on 443", 0, 443, "s:SSH-2.0-x" CRLF, INSPECT_REFUSE, DW_REASON_TLS_REQUIRED, 0, 0, "" },
 	{ "EC-145 TLS on 80", 0, 80, HELLO(SNI("s:ok.test")), INSPECT_REFUSE, DW_REASON_HTTP_REQUIRED, 0, 0, "" },
-	{ "TLS alert first", 0, 443, "15 0301 0002 0100", INSPECT_REFUSE, DW_REASON_TLS_REQUIRED, 0, 0, "" },
+	{ "TLS alert first", 0, 443, "15 0301 0002 0100", INSPECT_REFUSE, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, 50, "" },
+	{ "an alert before the hello, on another port", 0, 8443, "15 0301 0002 01 5a" HELLO(SNI("s:evil.test")), INSPECT_REFUSE, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, 50, "" },
+	{ "a record version that Go and GnuTLS take", 0, 8443, "16 0201 [ 01 [3 " BODY " [ " SNI("s:evil.test") " ] ] ]", INSPECT_REFUSE, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, 50, "" },
+	{ "record version 0", 0, 8443, "16 0000 [ 01 [3 " BODY " [ " SNI("s:evil.test") " ] ] ]", INSPECT_REFUSE, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, 50, "" },
+	{ "a hello in SSLv2 form", 0, 8443, "80 2e 01 0303 0015 0000 0010 x37:00", INSPECT_REFUSE, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, 50, "" },
+	{ "PROXY protocol", 0, 8443, "s:PROXY 20 s:TCP4 20 s:192.0.2.1 20 s:192.0.2.2 20 s:1 20 s:2" CRLF, INSPECT_REFUSE, DW_REASON_PROXY_HEADER, 0, 0, "" },
+	{ "PROXY protocol, version 2", 0, 8443, CRLF CRLF "00" CRLF "s:QUIT 0a 21 11 000c x12:00", INSPECT_REFUSE, DW_REASON_PROXY_HEADER, 0, 0, "" },
+	{ "a line of white space before a request", 0, 8080, "20 09" CRLF GET("evil.test") CRLF, INSPECT_REFUSE, DW_REASON_HTTP_MALFORMED, INSPECT_ANSWER_HTTP, 400, "" },
+	{ "NATS", 0, 4222, "s:CONNECT 20 s:{\"verbose\":false}" CRLF "s:PING" CRLF, INSPECT_PASS, DW_REASON_NONE, 0, 0, "" },
+	{ "CONNECT that only looks like NATS", 0, 4222, "s:CONNECT 20 s:{} 20 s:HTTP/1.1" CRLF "s:Host: 20 s:evil.test" CRLF CRLF, INSPECT_REFUSE, DW_REASON_HTTP_MALFORMED, INSPECT_ANSWER_HTTP, 400, "" },
+	{ "telnet", 0, 23, "ff fd 01", INSPECT_PASS, DW_REASON_NONE, 0, 0, "" },
+	{ "MySQL login of 278 bytes", 0, 3306, "16 01 00 01 85 a6 ff 01", INSPECT_PASS, DW_REASON_NONE, 0, 0, "" },
 	{ "SSH on 22", 0, 22, "s:SSH-2.0-x" CRLF, INSPECT_PASS, DW_REASON_NONE, 0, 0, "" },
 	{ "PostgreSQL start-up", 0, 5432, "00000008 04d2162f", INSPECT_PASS, DW_REASON_NONE, 0, 0, "" },
 	{ "HTTP", 0, 80, GET("ok.test") CRLF, INSPECT_PASS, DW_REASON_ALLOW_NAME, 0, 0, "ok.test" },
@@ -74,6 +85,8 @@ static const struct row {
 	{ "open default, no SNI", DW_INSPECT_DENY_NAMES, 443, HELLO(""), INSPECT_PASS, -1, 0, 0, "" },
 	{ "open default, ECH", DW_INSPECT_DENY_NAMES, 443, HELLO(SNI("s:ok.test") ECH), INSPECT_PASS, -1, 0, 0, "ok.test" },
 	{ "open default, no TLS on 443", DW_INSPECT_DENY_NAMES, 443, "s:SSH-2.0-x" CRLF, INSPECT_PASS, -1, 0, 0, "" },
+	{ "open default, a record version that Go takes", DW_INSPECT_DENY_NAMES, 443, "16 0201 [ 01 [3 " BODY " [ " SNI("s:bad.test") " ] ] ]", INSPECT_REFUSE, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, 50, "" },
+	{ "open default, PROXY protocol", DW_INSPECT_DENY_NAMES, 443, "s:PROXY 20 s:TCP4 20", INSPECT_REFUSE, DW_REASON_PROXY_HEADER, 0, 0, "" },
 	{ "open default, broken TLS", DW_INSPECT_DENY_NAMES, 443, "16 0301 0000 00", INSPECT_REFUSE, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, 50, "" },
 	{ "open default, HTTP of a denied name", DW_INSPECT_DENY_NAMES, 80, GET("bad.test") CRLF, INSPECT_REFUSE, DW_REASON_HOST_NOT_ALLOWED, INSPECT_ANSWER_HTTP, 403, "bad.test" },
 	{ "open default, CONNECT to a denied name", DW_INSPECT_DENY_NAMES, 3128, "s:CONNECT 20 s:bad.test:443 20 s:HTTP/1.1" CRLF "s:Host: 20 s:bad.test:443" CRLF CRLF, INSPECT_REFUSE, DW_REASON_HOST_NOT_ALLOWED, INSPECT_ANSWER_HTTP, 403, "bad.test" },
@@ -86,7 +99,8 @@ static const struct row {
 static enum inspect_verdict look(const struct inspect *in, const uint8_t *data, size_t n, struct inspect_result *r)
 {
 	struct dw_http_head head;
-	enum inspect_verdict v = inspect_first(in, at_guard(data, n), n, scratch, r);
+	struct dw_http_guess guess = { 0 };
+	enum inspect_verdict v = inspect_first(in, at_guard(data, n), n, &guess, scratch, r);
 
 	return v == INSPECT_HTTP ? inspect_head(in, at_guard(data, n), n, true, &head, r) : v;
 }

@@ -25,6 +25,11 @@ static const struct guess_row {
 	{ "guess: unknown method", S("BREW /pot HTTP/1.1\r\n"), DW_PARSE_OK },
 	{ "guess: unknown method, odd case", S("brew /pot hTtP/"), DW_PARSE_OK },
 	{ "guess: HHTTP/", S("brew /pot hhttp/"), DW_PARSE_OK },
+	{ "guess: a line of white space", S(" \t\r\n\x0b\nGET /"), DW_PARSE_OK },
+	{ "guess: CONNECT", S("CONNECT a.test:443"), DW_PARSE_OK },
+	{ "guess: CONNECT, no target yet", S("CONNECT "), DW_PARSE_MORE },
+	{ "guess: NATS", S("CONNECT {\"lang\": \"c\"}\r\n"), DW_PARSE_BAD },
+	{ "guess: NATS with a version", S("CONNECT {} HTTP/1.1\r\n"), DW_PARSE_OK },
 	{ "guess: leading space", S(" GET / HTTP/1.1"), DW_PARSE_OK },
 	{ "guess: white space that Python splits at", S("GET\x0b/\x0cHTTP/1.1"), DW_PARSE_OK },
 	{ "guess: 0x1c and 0x85 split too", S("get\x1c/\x85HTTP/1.1"), DW_PARSE_OK },
@@ -66,6 +71,12 @@ static void test_guess(void **state)
 		enum dw_parse status = dw_http_looks_like(at_guard(row->data, len), len);
 		assert_true(status == DW_PARSE_MORE || status == row->status);
 	}
+	/* In pieces of one byte it is the same. */
+	struct dw_http_guess g = { 0 };
+	enum dw_parse status = DW_PARSE_MORE;
+	for (size_t len = 0; len <= row->n && status == DW_PARSE_MORE; len++)
+		status = dw_http_guess_feed(&g, at_guard(row->data, len), len);
+	assert_status(status, row->status);
 }
 
 static void test_guess_long(void **state)

@@ -251,9 +251,15 @@ static void test_looks_like(void **state)
 		const char *bytes;
 		enum dw_parse status;
 	} cases[] = {
-		{ "", DW_PARSE_MORE },    { "16", DW_PARSE_OK },     { "1603", DW_PARSE_OK }, { "160301", DW_PARSE_OK },
-		{ "1602", DW_PARSE_BAD }, { "15", DW_PARSE_BAD },    { "80", DW_PARSE_BAD },  { "00", DW_PARSE_BAD },
-		{ "1503", DW_PARSE_BAD }, { "s:GET", DW_PARSE_BAD },
+		/* clang-format off */
+		{ "", DW_PARSE_MORE }, { "16", DW_PARSE_MORE }, { "1603", DW_PARSE_OK }, { "160301", DW_PARSE_OK },
+		{ "1602", DW_PARSE_MORE }, { "1602 01 0100", DW_PARSE_MORE }, { "1602 01 0100 01", DW_PARSE_OK },
+		{ "1602 01 0100 02", DW_PARSE_BAD }, { "1602 01 0000 01", DW_PARSE_BAD },
+		{ "15", DW_PARSE_MORE }, { "1503 01 0002", DW_PARSE_MORE }, { "1503 01 0002 01", DW_PARSE_OK },
+		{ "1503 01 0002 03", DW_PARSE_BAD }, { "1503 01 0102", DW_PARSE_BAD },
+		{ "80", DW_PARSE_MORE }, { "8001 02", DW_PARSE_BAD }, { "8001 01 03", DW_PARSE_OK },
+		{ "8001 01 00", DW_PARSE_BAD }, { "ff", DW_PARSE_BAD }, { "00", DW_PARSE_BAD }, { "s:GET", DW_PARSE_BAD },
+		/* clang-format on */
 	};
 	for (size_t i = 0; i < DW_COUNT(cases); i++) {
 		size_t n = assemble(cases[i].bytes, buf, sizeof(buf));
