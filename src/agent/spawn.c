@@ -84,8 +84,9 @@ static void give_streams(const struct dw_agentp_exec *e, const struct dw_account
 
 static void set_limits(void)
 {
-	const struct rlimit no_core = { 0, 0 };
-	DW_IGNORE(setrlimit(RLIMIT_CORE, &no_core)); /* lowering can not fail */
+	/* One byte, not none: with 1 alone the kernel also leaves the host's core dump program alone (core(5)). */
+	const struct rlimit no_core = { 1, 1 };
+	DW_IGNORE(setrlimit(RLIMIT_CORE, &no_core)); /* fails only when there is no room for 1, or it is so already */
 	DW_IGNORE(setrlimit(RLIMIT_NOFILE, &dw_agent.nofile));
 }
 

@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 
@@ -34,6 +36,35 @@ static int open_ns(pid_t pid, const char *ns)
 	return fd < 0 ? -errno : fd;
 }
 
+/* The effective user alone: root stays as real and saved user, and with it all capabilities can be had again. */
+static int act_as(uid_t uid)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	if (setresuid((uid_t)-1, uid, (uid_t)-1) < 0 || syscall(SYS_capget, &head, data) < 0)
+		return -errno;
+	for (size_t i = 0; i < DW_COUNT(data); i++)
+		data[i].effective = data[i].permitted;
+	/* A change of users takes the wish to end with the keeper away. */
+	return syscall(SYS_capset, &head, data) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ? -errno : 0;
+}
+
+/*
+ * A user namespace belongs to the effective user who makes it, and what the kernel counts for each user (inotify instances, message
+ * queues, queued signals) it also adds up for the owner. Were that root, one sandbox could use up what all others and the
+ * host's own root have. So each is owned by its own root: an id that nobody else has.
+ */
+static pid_t clone_owned(struct clone_args *args, uid_t owner)
+{
+	int r = act_as(owner);
+	pid_t pid = r < 0 ? r : (pid_t)syscall(SYS_clone3, args, sizeof(*args));
+	if (pid < 0 && r == 0)
+		pid = -errno;
+	if (pid != 0 && act_as(0) < 0)
+		_exit(1); /* half of root is no builder; the keeper ends everything */
+	return pid;
+}
+
 /* A child of the keeper (CLONE_PARENT), so that it outlives the builder and the keeper can reap it. */
 static int clone_child(const struct dw_builder_config *c, struct build *b)
 {
@@ -41,7 +72,6 @@ static int clone_child(const struct dw_builder_config *c, struct build *b)
 		.slot = b->slot,
 		.control_fd = b->control_fd,
 		.agent_fd = c->agent_fd,
-		.stage_dir = c->stage_dir,
 		.filter = c->filter,
 	};
 	int pair[2];
@@ -63,13 +93,12 @@ static int clone_child(const struct dw_builder_config *c, struct build *b)
 		args.flags |= CLONE_INTO_CGROUP;
 		args.cgroup = (uint64_t)v2;
 	}
-	pid_t pid = (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+	pid_t pid = clone_owned(&args, b->uid_base);
 	if (pid == 0)
 		dw_parked_main(&p);
-	int r = pid < 0 ? -errno : 0;
 	dw_close_all(p.procs_fds, (size_t)p.procs_n);
 	b->pid = pid;
-	return r;
+	return DW_MIN(pid, 0);
 }
 
 /* The child owns nothing on the host before this, so it waits for it. */

@@ -11,9 +11,8 @@
 #include "runtime/template.h"
 
 struct dw_builder_config {
-	int sock;              /* requests in, answers out; the end of file ends the builder */
-	int agent_fd;          /* the sealed program */
-	const char *stage_dir; /* a directory that sandboxes mount over */
+	int sock;     /* requests in, answers out; the end of file ends the builder */
+	int agent_fd; /* the sealed program */
 	const struct dw_cgroups *cgroups;
 	const struct dw_templates *templates;
 	const struct sock_fprog *filter;

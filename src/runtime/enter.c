@@ -88,7 +88,8 @@ static int set_rlimits(void)
 		return -errno;
 	files.rlim_max = DW_MIN(files.rlim_max, (rlim_t)NOFILE_MAX);
 	files.rlim_cur = files.rlim_max;
-	/* One byte: no core file, and no start of the host's core dump program either, which zero would not prevent. */
+	/* One byte: no core file, and no start of the host's core dump program either, which zero would not prevent.
+	 * The system call filter keeps it so. */
 	const struct rlimit core = { 1, 1 }, none = { 0, 0 };
 	if (setrlimit(RLIMIT_NOFILE, &files) < 0 || setrlimit(RLIMIT_CORE, &core) < 0 ||
 	    setrlimit(RLIMIT_NICE, &none) < 0 || setrlimit(RLIMIT_RTPRIO, &none) < 0)
@@ -134,8 +135,8 @@ static void park(struct dw_parked *p)
 	int r = join_cgroups(p);
 	if (r < 0)
 		fail(p, DW_STEP_CGROUP_JOIN, r);
-	/* While still the host's root, because the data directory is closed to others; by name, to get this namespace's mount. */
-	dw_autoclose int stage = open(p->stage_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	/* Any directory that everybody may enter will do; by name, to get this namespace's mount. */
+	dw_autoclose int stage = open("/usr", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (stage < 0)
 		fail(p, DW_STEP_TMPFS, -errno);
 	int dev_fd = sync_wait(p, DW_SYNC_MAPPED);

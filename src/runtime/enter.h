@@ -16,7 +16,6 @@ struct dw_parked {
 	int agent_fd;                   /* the sealed program */
 	int procs_fds[DW_CGROUP_TREES]; /* cgroups (v1) to move itself into */
 	int procs_n;
-	const char *stage_dir; /* a directory to mount over */
 	const struct sock_fprog *filter;
 };
 

@@ -186,7 +186,6 @@ static _Noreturn void builder_child(const struct dw_keeper *k, int sock, int age
 	const struct dw_builder_config c = {
 		.sock = sock,
 		.agent_fd = agent_fd,
-		.stage_dir = k->templates.stage_dir,
 		.cgroups = &k->cgroups,
 		.templates = &k->templates,
 		.filter = &k->filter,

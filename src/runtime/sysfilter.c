@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -133,22 +134,53 @@ static int build(scmp_filter_ctx ctx)
 	return r;
 }
 
-/*
- * Runs before the tree. The kernel looks only at the low half of an ioctl's number, and a rule of the library compares all 64 bits,
- * so that high garbage would slip past it (CVE-2019-10063 in Flatpak).
- */
-static const struct sock_filter ioctl_guard[] = {
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 4),
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+#define ARG_LOW(n)  (offsetof(struct seccomp_data, args[n]))
+#define ARG_HIGH(n) (offsetof(struct seccomp_data, args[n]) + 4)
 #else
-	BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1]) + 4),
+#define ARG_LOW(n)  (offsetof(struct seccomp_data, args[n]) + 4)
+#define ARG_HIGH(n) (offsetof(struct seccomp_data, args[n]))
 #endif
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IOCTL_TIOCSTI, 1, 0),
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IOCTL_TIOCLINUX, 0, 1),
-	BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+
+/* clang-format off */
+#define LOAD(at)          BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (at))
+#define IF(value, t, f)   BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), (t), (f))
+#define FAIL(number)      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (number))
+
+/*
+ * Runs before the tree. The kernel looks only at the low half of these arguments, and a rule of the library compares all 64 bits,
+ * so that high garbage would slip past it (CVE-2019-10063 in Flatpak).
+ *
+ * The core file limit stays what enter.c made it, because with any other a crash inside starts the host's core dump program, as the
+ * host's root and with memory of the sandbox's choice. Programs that switch core files off and insist on it hear that it worked,
+ * which is true in effect; who also asks for the old limit can not be lied to.
+ */
+static const struct sock_filter guard[] = {
+	/*  0 */ LOAD(offsetof(struct seccomp_data, nr)),
+	/*  1 */ IF(SYS_ioctl, 0, 4),
+	/*  2 */ LOAD(ARG_LOW(1)),
+	/*  3 */ IF(IOCTL_TIOCSTI, 1, 0),
+	/*  4 */ IF(IOCTL_TIOCLINUX, 0, 18),
+	/*  5 */ FAIL(EPERM),
+	/*  6 */ IF(SYS_setrlimit, 0, 3),
+	/*  7 */ LOAD(ARG_LOW(0)),
+	/*  8 */ IF(RLIMIT_CORE, 0, 14),
+	/*  9 */ FAIL(0),
+	/* 10 */ IF(SYS_prlimit64, 0, 12),
+	/* 11 */ LOAD(ARG_LOW(1)),
+	/* 12 */ IF(RLIMIT_CORE, 0, 10),
+	/* 13 */ LOAD(ARG_LOW(2)), /* the new limit: none is a question */
+	/* 14 */ IF(0, 0, 2),
+	/* 15 */ LOAD(ARG_HIGH(2)),
+	/* 16 */ IF(0, 6, 0),
+	/* 17 */ LOAD(ARG_LOW(3)), /* where the old one is wanted */
+	/* 18 */ IF(0, 0, 2),
+	/* 19 */ LOAD(ARG_HIGH(3)),
+	/* 20 */ IF(0, 1, 0),
+	/* 21 */ FAIL(EPERM),
+	/* 22 */ FAIL(0),
 };
+/* clang-format on */
 
 static int export_program(scmp_filter_ctx ctx, struct sock_fprog *ret)
 {
@@ -160,15 +192,15 @@ static int export_program(scmp_filter_ctx ctx, struct sock_fprog *ret)
 	if (r < 0 || fstat(fd, &st) < 0)
 		return r < 0 ? r : -errno;
 	size_t tree_n = (size_t)st.st_size / sizeof(struct sock_filter);
-	size_t n = tree_n + DW_COUNT(ioctl_guard);
+	size_t n = tree_n + DW_COUNT(guard);
 	if (tree_n == 0 || n > BPF_MAXINSNS)
 		return -E2BIG;
 	struct sock_filter *f = calloc(n, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
-	memcpy(f, ioctl_guard, sizeof(ioctl_guard));
+	memcpy(f, guard, sizeof(guard));
 	size_t bytes = tree_n * sizeof(*f);
-	if (pread(fd, f + DW_COUNT(ioctl_guard), bytes, 0) != (ssize_t)bytes) {
+	if (pread(fd, f + DW_COUNT(guard), bytes, 0) != (ssize_t)bytes) {
 		free(f);
 		return -EIO;
 	}

@@ -185,9 +185,6 @@ int dw_templates_open(const char *data_dir, struct dw_templates *ret, struct dw_
 	dw_autoclose int dir = open_templates_dir(data_dir);
 	if (dir < 0)
 		return dw_err_errno(err, -dir, "cannot use the data directory %s", data_dir);
-	if (strlen(data_dir) > DW_DATA_DIR_MAX || (mkdirat(dir, "stage", 0700) < 0 && errno != EEXIST))
-		return dw_err_errno(err, errno, "cannot use the data directory %s", data_dir);
-	snprintf(t.stage_dir, sizeof(t.stage_dir), "%s/templates/stage", data_dir);
 	if (open_all(&t, dir, data_dir, err) < 0) {
 		dw_templates_close(&t);
 		return -1;

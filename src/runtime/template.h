@@ -9,12 +9,9 @@
 
 #define DW_LOWER_MAX 2 /* the root, and /usr on top of it */
 
-#define DW_DATA_DIR_MAX 3000
-
 struct dw_templates {
-	int root_fd, usr_fd;                  /* O_PATH, in the keeper's mount namespace */
-	int dev_fd;                           /* a small file system with the device nodes of every sandbox */
-	char stage_dir[DW_DATA_DIR_MAX + 32]; /* an empty directory that sandboxes mount over */
+	int root_fd, usr_fd; /* O_PATH, in the keeper's mount namespace */
+	int dev_fd;          /* a small file system with the device nodes of every sandbox */
 	bool idmap_root, idmap_usr, idmap_dev;
 };
 

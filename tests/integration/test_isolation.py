@@ -182,3 +182,33 @@ def test_signals_do_not_leave(server: Any) -> None:
     until(lambda: api.call("GET", "/health").json["status"], 5, lambda word: word == "ok")
     one.kill()
     two.kill()
+
+
+CORE = """
+import ctypes, os, resource
+libc = ctypes.CDLL(None, use_errno=True)
+pair = (ctypes.c_ulong * 2)(0, 0)
+old = (ctypes.c_ulong * 2)()
+soft = lambda: print(*resource.getrlimit(resource.RLIMIT_CORE))
+soft()
+print(libc.setrlimit(resource.RLIMIT_CORE, pair))
+soft()
+for high in (0, 1 << 32):
+    libc.syscall(ctypes.c_long(160), ctypes.c_long(high | 4), pair)
+    soft()
+    libc.syscall(ctypes.c_long(302), ctypes.c_long(0), ctypes.c_long(high | 4), pair, None)
+    soft()
+    libc.syscall(ctypes.c_long(302), ctypes.c_long(0), ctypes.c_long(high | 4), pair, old)
+    soft()
+resource.setrlimit(resource.RLIMIT_STACK, (1 << 20, 1 << 20))
+print(resource.getrlimit(resource.RLIMIT_STACK) == (1 << 20, 1 << 20))
+"""
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers of system calls")
+@pytest.mark.parametrize("user", ["user", "root"])
+def test_a_crash_inside_starts_nothing_on_the_host(box: Any, user: str) -> None:
+    """A limit of 1 is the one value with which the kernel does not start the host's core dump program (core(5)), so it stays."""
+    box.files.write("/tmp/core.py", CORE, user="root")
+    done = box.commands.run("python3 /tmp/core.py", user=user)
+    assert done.stdout.splitlines() == ["1 1", "0"] + ["1 1"] * 7 + ["True"], done

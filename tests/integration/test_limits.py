@@ -2,6 +2,8 @@
 """A program that wants everything gets its share, and its neighbour does not notice."""
 import os
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from typing import Any, Callable, Iterator, List, Tuple
@@ -122,3 +124,39 @@ def test_inodes(pair: Tuple[Any, Any]) -> None:
     made, why = done.stdout.split(" ", 1)
     print(f"{made} files, then: {why.strip()}")
     assert why == "No space left on device\n" and int(made) > 1000
+
+
+# What the kernel counts for each user, and adds up to the owner of the user namespace. Each leaves in `made` how many there were.
+SHARED_TABLES = {
+    "inotify instances": "while made < 4096 and libc.inotify_init1(0) >= 0:\n    made += 1\n",
+    "message queues": "attr = (ctypes.c_long * 8)(0, 10, 8192)\n"
+                      "while made < 4096 and libc.mq_open(b'/%d-%d' % (os.getpid(), made), os.O_CREAT | os.O_RDWR, 0o600, attr) >= 0:\n"
+                      "    made += 1\n",
+    "queued signals": "timer = ctypes.c_long()\n"
+                      "while made < 200000 and libc.timer_create(1, None, ctypes.byref(timer)) == 0:\n    made += 1\n",
+}
+TAKE = "import ctypes, os, time\nlibc = ctypes.CDLL(None)\nmade = 0\n{}print(made, flush=True)\n{}"
+HOLD = "open('/dev/shm/full', 'w').close()\ntime.sleep(120)\n"
+LET_GO = "while made:\n    made -= 1\n    libc.mq_unlink(b'/%d-%d' % (os.getpid(), made))\n"
+
+
+@pytest.mark.parametrize("table", SHARED_TABLES)
+def test_tables_that_a_user_owns(pair: Tuple[Any, Any], table: str) -> None:
+    """A sandbox that fills a table which the kernel keeps for each user takes nothing from others, nor from the host's root."""
+    greedy, neighbour = pair
+    count = TAKE.format(SHARED_TABLES[table], LET_GO)
+
+    def host() -> int:
+        done = subprocess.run([sys.executable, "-c", count], stdout=subprocess.PIPE, check=True, timeout=20 * SLOW)
+        return int(done.stdout)
+
+    neighbour.files.write("/dev/shm/count.py", count)
+    free, host_free = int(neighbour.commands.run("python3 /dev/shm/count.py").stdout), host()
+    greedy.files.write("/dev/shm/take.py", TAKE.format(SHARED_TABLES[table], HOLD))
+    for user in ("user", "root"):
+        greedy.commands.run("python3 /dev/shm/take.py > /dev/null 2>&1 & until [ -e /dev/shm/full ]; do sleep 0.01; done",
+                            user=user, timeout=20 * SLOW)
+        greedy.commands.run("rm /dev/shm/full", user="root")
+    left, host_left = int(neighbour.commands.run("python3 /dev/shm/count.py").stdout), host()
+    print(f"{table}: neighbour {free}, then {left}; the host {host_free}, then {host_left}")
+    assert free > 0 and left > free - 8 and host_left > host_free - 8
