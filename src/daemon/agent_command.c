@@ -9,33 +9,57 @@
 #include "daemon/clock.h"
 #include "daemon/bounds.h"
 
-/* Bytes of output that all results hold at this moment: the one number that many commands share. */
+/* Bytes of output that all results hold at this moment: a number that all commands share. */
 static atomic_size_t output_held;
+
+/* What of a buffer of cap bytes is counted: the first bytes of a stream are its own, whatever others hold. */
+static size_t counted(size_t cap)
+{
+	return cap > DAEMON_OUTPUT_OWN ? cap - DAEMON_OUTPUT_OWN : 0;
+}
+
+static bool take(atomic_size_t *held, size_t n, size_t max)
+{
+	if (atomic_fetch_add(held, n) + n <= max)
+		return true;
+	atomic_fetch_sub(held, n);
+	return false;
+}
+
+static bool take_both(atomic_size_t *share, size_t n)
+{
+	if (!take(share, n, DAEMON_OUTPUT_SANDBOX_MAX))
+		return false;
+	if (take(&output_held, n, DAEMON_OUTPUT_TOTAL_MAX))
+		return true;
+	atomic_fetch_sub(share, n);
+	return false;
+}
+
+static void give_back(atomic_size_t *share, size_t n)
+{
+	atomic_fetch_sub(share, n);
+	atomic_fetch_sub(&output_held, n);
+}
 
 void agent_result_done(struct agent_result *r)
 {
-	atomic_fetch_sub(&output_held, r->out.cap + r->err.cap);
+	if (r->share)
+		give_back(r->share, counted(r->out.cap) + counted(r->err.cap));
 	free(r->out.p);
 	free(r->err.p);
 	*r = (struct agent_result){ 0 };
 }
 
-/* Room for n more bytes; false when a limit or memory is reached. */
-static bool reserve(struct agent_output *o, size_t n)
+/* A buffer of cap bytes; false, and the old one stays, when a limit or memory is reached. */
+static bool grow(struct agent_output *o, atomic_size_t *share, size_t cap)
 {
-	if (o->cap - o->n >= n)
-		return true;
-	size_t cap = DW_MIN(DW_MAX(o->cap * 2, o->n + n), (size_t)DAEMON_OUTPUT_MAX);
-	if (cap - o->n < n)
+	const size_t add = counted(cap) - counted(o->cap);
+	if (!take_both(share, add))
 		return false;
-	size_t add = cap - o->cap;
-	if (atomic_fetch_add(&output_held, add) + add > DAEMON_OUTPUT_TOTAL_MAX) {
-		atomic_fetch_sub(&output_held, add);
-		return false;
-	}
 	char *p = realloc(o->p, cap);
 	if (!p) {
-		atomic_fetch_sub(&output_held, add);
+		give_back(share, add);
 		return false;
 	}
 	o->p = p;
@@ -43,12 +67,20 @@ static bool reserve(struct agent_output *o, size_t n)
 	return true;
 }
 
-/* Keeps what fits; the rest is read all the same, so that the command goes on. */
-static void keep(struct agent_output *o, struct dw_span s)
+/* Makes room for n more bytes, or for fewer; returns how many have room. */
+static size_t reserve(struct agent_output *o, atomic_size_t *share, size_t n)
 {
-	size_t n = o->truncated ? 0 : DW_MIN(s.n, (size_t)DAEMON_OUTPUT_MAX - o->n);
-	if (n && !reserve(o, n))
-		n = 0;
+	const size_t want = o->n + n;
+	if (want > o->cap && !grow(o, share, DW_MIN(DW_MAX(o->cap * 2, want), (size_t)DAEMON_OUTPUT_MAX)) &&
+	    o->cap < DAEMON_OUTPUT_OWN)
+		DW_IGNORE(grow(o, share, DAEMON_OUTPUT_OWN)); /* what has no room is dropped, and that is said */
+	return DW_MIN(n, o->cap - o->n);
+}
+
+/* Keeps what fits; the rest is read all the same, so that the command goes on. */
+static void keep(struct agent_output *o, atomic_size_t *share, struct dw_span s)
+{
+	size_t n = o->truncated ? 0 : reserve(o, share, s.n);
 	if (n)
 		memcpy(o->p + o->n, s.p, n);
 	o->n += n;
@@ -123,10 +155,10 @@ static int take_frame(struct agent_op *op, const struct dw_agentp_frame *f, stru
 			break;
 		return 0;
 	case DW_AGENTP_STDOUT:
-		keep(&r->out, f->payload);
+		keep(&r->out, r->share, f->payload);
 		return 0;
 	case DW_AGENTP_STDERR:
-		keep(&r->err, f->payload);
+		keep(&r->err, r->share, f->payload);
 		return 0;
 	case DW_AGENTP_EXIT:
 		if (dw_agentp_exit_parse(f->payload, &r->exit_code, &r->timed_out) != DW_PARSE_OK)
@@ -144,6 +176,7 @@ int agent_command_wait(struct agent_op *op, int64_t until_ms, struct agent_resul
 {
 	const int64_t deadline = op->deadline_ms;
 	int ret = 0;
+	r->share = sandbox_output_share(op->sandbox);
 	const bool sooner = until_ms && (!deadline || until_ms < deadline);
 	if (sooner)
 		op->deadline_ms = until_ms;

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -68,6 +69,7 @@ struct agent_result {
 	struct agent_output out, err;
 	uint32_t pid, exit_code;
 	bool timed_out;
+	atomic_size_t *share; /* the sandbox's, so the operation is closed only afterwards */
 };
 void agent_result_done(struct agent_result *r);
 

@@ -7,9 +7,11 @@
 
 #include "daemon/agentc.h"
 #include "daemon/clock.h"
-#include "daemon/utf8.h"
+#include "daemon/result_text.h"
 
 static const char truncated_note[] = "\n[declaw: output beyond 8 MiB per stream was dropped]\n";
+/* An answer of this size is worth a buffer of its own. */
+#define TEXT_AT_ONCE_MAX (64u << 10)
 _Static_assert(DAEMON_OUTPUT_MAX == 8u << 20, "the note says it");
 
 int api_check_user(const char **user, const char *field, struct dw_err *err)
@@ -73,39 +75,14 @@ static int read_command(const json_t *body, struct agent_command *c, double *ret
 	return 0;
 }
 
-static json_t *output_json(const struct agent_output *o, const char *note)
-{
-	size_t n = 0;
-	dw_autofree char *text = utf8_replace(o->p ? o->p : "", o->n, &n);
-	size_t note_n = note ? strlen(note) : 0;
-	char *all = text ? realloc(text, n + note_n + 1) : NULL;
-	if (!all)
-		return NULL;
-	text = all;
-	memcpy(text + n, note ? note : "", note_n);
-	return json_stringn_nocheck(text, n + note_n);
-}
-
-/* note: a line for the end of stderr, or NULL. */
-static json_t *result_json(const struct agent_result *r, const char *note)
-{
-	const bool truncated = r->out.truncated || r->err.truncated;
-	if (!note && truncated)
-		note = truncated_note;
-	json_t *j = json_pack("{so so si sI}", "stdout", output_json(&r->out, NULL), "stderr",
-			      output_json(&r->err, note), "exit_code", (int)r->exit_code, "pid", (json_int_t)r->pid);
-	if (j && truncated)
-		json_object_set_new(j, "truncated", json_true());
-	return j;
-}
-
 /* One command under way. */
 struct command_run {
 	struct agent_op op;
 	struct agent_result result;
 	double timeout_s;
-	char *text; /* the answer, when it goes out as a stream */
-	size_t text_n, text_at;
+	bool ended;              /* text is there */
+	struct result_text text; /* the answer, when it goes out as a stream */
+	char note[sizeof(((struct dw_err *)NULL)->message) + 16];
 	int64_t space_ms;
 };
 
@@ -114,7 +91,6 @@ static void command_run_free(void *arg)
 	struct command_run *run = arg;
 	agent_op_close(&run->op);
 	agent_result_done(&run->result);
-	free(run->text);
 	free(run);
 }
 DW_DEFINE_CLEANUP(struct command_run *, command_run_free)
@@ -131,47 +107,61 @@ static int64_t silent_ms(void)
 	return DAEMON_COMMAND_SILENT_MS;
 }
 
+/* The result is complete: from here on it is read as text. */
+static void begin_text(struct command_run *run)
+{
+	const bool truncated = run->result.out.truncated || run->result.err.truncated;
+	result_text_init(&run->text, &run->result, run->note[0] ? run->note : truncated ? truncated_note : "");
+	run->ended = true;
+}
+
 /*
  * The status has gone out already, so what can no longer be one becomes a result: 124 as of timeout(1), 137 as of SIGKILL.
- * NULL: nobody is there to be answered.
+ * False: nobody is there to be answered.
  */
-static json_t *late_result(struct command_run *run, int ended, struct dw_err *err)
+static bool late_result(struct command_run *run, int ended, struct dw_err *err)
 {
-	char note[sizeof(err->message) + 16];
 	if (ended < 0 && strcmp(err->code, "cancelled") == 0)
-		return NULL;
-	if (ended > 0 && !run->result.timed_out)
-		return result_json(&run->result, NULL);
+		return false;
+	if (ended > 0 && !run->result.timed_out) {
+		begin_text(run);
+		return true;
+	}
 	if (ended > 0)
 		dw_err_set(err, DW_ERR_TIMEOUT, "", "command timed out after %gs", run->timeout_s);
 	run->result.exit_code = ended > 0 ? 124 : 137;
-	snprintf(note, sizeof(note), "\n[declaw: %s]\n", err->message);
-	return result_json(&run->result, note);
+	snprintf(run->note, sizeof(run->note), "\n[declaw: %s]\n", err->message);
+	begin_text(run);
+	return true;
+}
+
+static ssize_t next_text(void *arg, uint64_t pos, char *buf, size_t max)
+{
+	struct command_run *run = arg;
+	size_t n = result_text_read(&run->text, buf, max);
+	return n ? (ssize_t)n : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
 /* A space now and then, which JSON allows before a value, keeps clients from giving up; then the answer. */
 static ssize_t slow_next(void *arg, uint64_t pos, char *buf, size_t max)
 {
 	struct command_run *run = arg;
-	if (!run->text) {
+	if (!run->ended) {
 		struct dw_err err = { 0 };
 		int ended = agent_command_wait(&run->op, clock_mono_ms() + run->space_ms, &run->result, &err);
 		if (ended == 0) {
 			buf[0] = ' ';
 			return 1;
 		}
-		auto_json json_t *j = late_result(run, ended, &err);
-		run->text = j ? json_dumps(j, JSON_COMPACT) : NULL;
-		if (!run->text)
+		if (!late_result(run, ended, &err))
 			return MHD_CONTENT_READER_END_WITH_ERROR;
-		run->text_n = strlen(run->text);
 	}
-	size_t n = DW_MIN(max, run->text_n - run->text_at);
-	if (!n)
-		return MHD_CONTENT_READER_END_OF_STREAM;
-	memcpy(buf, run->text + run->text_at, n);
-	run->text_at += n;
-	return (ssize_t)n;
+	return next_text(run, pos, buf, max);
+}
+
+static int no_memory(struct dw_err *err)
+{
+	return dw_err_set(err, DW_ERR_LIMIT, "output_too_large", "no memory for the command's output");
 }
 
 /* For a command that runs longer than some clients wait for the head of an answer (300 s). */
@@ -181,7 +171,28 @@ static int reply_slowly(struct command_run *run_take, struct http_reply *rp, str
 	run->space_ms = DW_MIN(silent_ms(), (int64_t)DAEMON_COMMAND_SPACE_MS);
 	rp->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, slow_next, run, command_run_free);
 	if (!rp->response)
-		return dw_err_set(err, DW_ERR_LIMIT, "output_too_large", "no memory for the command's output");
+		return no_memory(err);
+	DW_IGNORE(DW_TAKE(run)); /* the response's now */
+	MHD_add_response_header(rp->response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
+	return 0;
+}
+
+/* Short ones at once; a long one piece by piece, as the client takes it. */
+static int reply_result(struct command_run *run_take, struct http_reply *rp, struct dw_err *err)
+{
+	DW_AUTO(command_run_free) struct command_run *run = run_take;
+	begin_text(run);
+	const size_t n = result_text_length(&run->text);
+	if (n <= TEXT_AT_ONCE_MAX) {
+		rp->text = malloc(n + 1);
+		if (!rp->text)
+			return no_memory(err);
+		rp->text[result_text_read(&run->text, rp->text, n)] = '\0';
+		return 0;
+	}
+	rp->response = MHD_create_response_from_callback(n, 65536, next_text, run, command_run_free);
+	if (!rp->response)
+		return no_memory(err);
 	DW_IGNORE(DW_TAKE(run)); /* the response's now */
 	MHD_add_response_header(rp->response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
 	return 0;
@@ -209,8 +220,7 @@ int api_command_run(struct http_request *rq, struct http_reply *rp, struct dw_er
 	if (run->result.timed_out)
 		return dw_err_set(err, DW_ERR_TIMEOUT, "command_timeout", "command timed out after %gs",
 				  run->timeout_s);
-	rp->json = result_json(&run->result, NULL);
-	return rp->json ? 0 : dw_err_set(err, DW_ERR_LIMIT, "output_too_large", "no memory for the command's output");
+	return reply_result(DW_TAKE(run), rp, err);
 }
 
 /* Only background commands are listed, and there are none yet. */

@@ -15,17 +15,21 @@
 #define DAEMON_TIMEOUT_MAX_S     86400u /* a day: a forgotten sandbox must end */
 
 /* HTTP. */
-#define DAEMON_CONNECTIONS    1024u        /* a thread each */
-#define DAEMON_KEEPALIVE_S    75u          /* clients keep idle connections for up to 60 s */
-#define DAEMON_JSON_MAX       (10u << 20)  /* the documented limit */
-#define DAEMON_RAW_MAX        (500u << 20) /* the documented limit of /files/raw */
-#define DAEMON_DRAIN_MAX      (32u << 20)  /* of a refused body, read so that the client sees the answer, not a reset */
-#define DAEMON_DRAIN_ANON_MAX (1u << 20)   /* the same without a valid key */
-#define DAEMON_HEADER_POOL    (64u << 10)  /* per connection: request head and I/O buffer */
-#define DAEMON_THREAD_STACK   (1u << 20)
-#define DAEMON_JSON_DEPTH     32u
-#define DAEMON_KEY_MAX        512u /* an API key, an Idempotency-Key */
-#define DAEMON_STOP_GRACE_MS  5000 /* requests under way at a stop */
+#define DAEMON_CONNECTIONS       1280u /* a thread each: 1,024 for clients, the rest for those without a key yet */
+#define DAEMON_STRANGERS         256u  /* connections without a key: when there are more, their time is short */
+#define DAEMON_STRANGER_MS       10000 /* from the connection's start to its first whole head with a key */
+#define DAEMON_STRANGER_CROWD_MS 1000  /* the same in a crowd: many times what an honest client's head takes */
+#define DAEMON_HTTP_LOG_LINES    10u   /* a second, of what libmicrohttpd has to say */
+#define DAEMON_KEEPALIVE_S       75u   /* clients keep idle connections for up to 60 s */
+#define DAEMON_JSON_MAX          (10u << 20)  /* the documented limit */
+#define DAEMON_RAW_MAX           (500u << 20) /* the documented limit of /files/raw */
+#define DAEMON_DRAIN_MAX         (32u << 20) /* of a refused body, read so that the client sees the answer, not a reset */
+#define DAEMON_DRAIN_ANON_MAX    (1u << 20)  /* the same without a valid key */
+#define DAEMON_HEADER_POOL       (64u << 10) /* per connection: request head and I/O buffer */
+#define DAEMON_THREAD_STACK      (1u << 20)
+#define DAEMON_JSON_DEPTH        32u
+#define DAEMON_KEY_MAX           512u /* an API key, an Idempotency-Key */
+#define DAEMON_STOP_GRACE_MS     5000 /* requests under way at a stop */
 
 /* Request fields. */
 #define DAEMON_NAME_MAX      128u
@@ -39,11 +43,15 @@
 #define DAEMON_KILL_MANY_MAX 1000u
 
 /* Operations in sandboxes. */
-#define DAEMON_OUTPUT_MAX        (8u << 20)   /* kept per stream of a foreground command */
-#define DAEMON_OUTPUT_TOTAL_MAX  (256u << 20) /* kept at one time, all commands together */
-#define DAEMON_COMMAND_GRACE_MS  10000u       /* beyond a command's own time-out, for the agent to report it */
-#define DAEMON_COMMAND_SILENT_MS 240000       /* then the answer's head goes out: some clients wait 300 s for it */
-#define DAEMON_COMMAND_SPACE_MS  30000        /* and a space as often as this */
+#define DAEMON_OUTPUT_MAX       (8u << 20)   /* kept per stream of a foreground command */
+#define DAEMON_OUTPUT_TOTAL_MAX (256u << 20) /* kept at one time, all commands together */
+#define DAEMON_OUTPUT_SANDBOX_MAX \
+	(64u << 20) /* of these for one sandbox, so that no flood of one takes what others need */
+#define DAEMON_OUTPUT_OWN \
+	(64u << 10) /* of each stream, beside these: a short output is kept however busy the server is */
+#define DAEMON_COMMAND_GRACE_MS  10000u /* beyond a command's own time-out, for the agent to report it */
+#define DAEMON_COMMAND_SILENT_MS 240000 /* then the answer's head goes out: some clients wait 300 s for it */
+#define DAEMON_COMMAND_SPACE_MS  30000  /* and a space as often as this */
 #define DAEMON_OPS_PER_SANDBOX   64u
 #define DAEMON_OP_STALL_MS       60000u /* a file operation in which nothing moved for so long is given up */
 #define DAEMON_AGENT_SEND_MS     5000u

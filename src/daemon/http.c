@@ -12,10 +12,14 @@
 #include "daemon/clock.h"
 #include "daemon/bounds.h"
 #include "daemon/log.h"
+#include "daemon/strangers.h"
 
 struct http_server {
 	struct app *app;
 	struct MHD_Daemon *mhd;
+	struct strangers *strangers;
+	_Atomic int64_t log_second; /* of the last line of libmicrohttpd, and how many it had */
+	atomic_uint log_lines;
 	atomic_uint active; /* requests that are not completed */
 };
 
@@ -70,6 +74,30 @@ const char *http_domain(const struct http_request *rq)
 	return n && n <= 255 && strspn(host, plain) == n ? host : rq->app->domain;
 }
 
+/* What the connection is known by since it began; NULL only when it could not be listed. */
+static struct stranger *stranger_of(struct MHD_Connection *conn)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	return info ? info->socket_context : NULL;
+}
+
+bool http_is_stranger(const struct http_request *rq)
+{
+	struct stranger *s = stranger_of(rq->conn);
+	return !s || strangers_has(rq->server->strangers, s);
+}
+
+/* A valid key makes the connection a client's for as long as it lasts. */
+static bool check_key(struct http_request *rq)
+{
+	if (!auth_check(&rq->app->auth, http_header(rq, MHD_HTTP_HEADER_AUTHORIZATION), http_header(rq, "X-API-Key")))
+		return false;
+	struct stranger *s = stranger_of(rq->conn);
+	if (s)
+		strangers_vouch(rq->server->strangers, s);
+	return true;
+}
+
 /* The declared length of the body; 0 without one, UINT64_MAX for one whose length is not known ahead. */
 static uint64_t declared_length(const struct http_request *rq)
 {
@@ -105,8 +133,7 @@ static int check_head(struct http_request *rq, const char *method, const char *p
 {
 	enum route_match m = route_find(method, path, &rq->route, rq->id, sizeof(rq->id), rq->allow, sizeof(rq->allow));
 	rq->drain_max = DAEMON_DRAIN_ANON_MAX;
-	if (!(m == ROUTE_FOUND && rq->route->open) &&
-	    !auth_check(&rq->app->auth, http_header(rq, MHD_HTTP_HEADER_AUTHORIZATION), http_header(rq, "X-API-Key")))
+	if (!check_key(rq) && !(m == ROUTE_FOUND && rq->route->open))
 		return dw_err_set(err, DW_ERR_UNAUTHORIZED, "unauthorized",
 				  "unauthorized: the API key is missing or not valid");
 	rq->drain_max = DAEMON_DRAIN_MAX;
@@ -198,6 +225,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 			return MHD_NO;
 		*state = rq;
 		rq->app = h->app;
+		rq->server = h;
 		rq->conn = conn;
 		atomic_fetch_add(&h->active, 1);
 		if (check_head(rq, method, url, &rq->err) < 0)
@@ -227,9 +255,36 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **state, e
 	atomic_fetch_sub(&h->active, 1);
 }
 
+static void on_connection(void *cls, struct MHD_Connection *conn, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct http_server *h = cls;
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+	switch (code) {
+	case MHD_CONNECTION_NOTIFY_STARTED:
+		*context = info ? strangers_enter(h->strangers, info->connect_fd) : NULL;
+		/* What can not be watched is not served. */
+		if (info && !*context)
+			shutdown(info->connect_fd, SHUT_RDWR);
+		break;
+	case MHD_CONNECTION_NOTIFY_CLOSED:
+		if (*context)
+			strangers_leave(h->strangers, *context);
+		*context = NULL;
+		break;
+	}
+}
+
 static void DW_PRINTF(2, 0) on_log(void *cls, const char *fmt, va_list ap)
 {
+	struct http_server *h = cls;
+	const int64_t second = clock_mono_ms() / 1000;
 	char line[512];
+	/* Strangers cause most of these, as fast as they can connect. Two that race here cost a line more or less. */
+	if (atomic_exchange(&h->log_second, second) != second)
+		atomic_store(&h->log_lines, 0);
+	if (atomic_fetch_add(&h->log_lines, 1) >= DAEMON_HTTP_LOG_LINES)
+		return;
 	vsnprintf(line, sizeof(line), fmt, ap);
 	line[strcspn(line, "\n")] = '\0';
 	log_event(LOG_LEVEL_WARN, "http", "message", line, NULL);
@@ -266,20 +321,26 @@ int http_start(struct app *app, struct http_server **ret, struct options_endpoin
 	if (!h)
 		return dw_err_errno(err, ENOMEM, "starting the HTTP server");
 	h->app = app;
+	h->strangers = strangers_new();
+	if (!h->strangers)
+		return dw_err_errno(err, ENOMEM, "starting the HTTP server");
 	const unsigned flags =
 		MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG | MHD_USE_ITC;
 	h->mhd = MHD_start_daemon(flags, 0, NULL, NULL, on_request, h,                            /**/
-				  MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,                       /**/
+				  MHD_OPTION_EXTERNAL_LOGGER, on_log, h,                          /**/
 				  MHD_OPTION_LISTEN_SOCKET, fd,                                   /**/
 				  MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,                   /**/
+				  MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,                 /**/
 				  MHD_OPTION_CONNECTION_LIMIT, DAEMON_CONNECTIONS,                /**/
 				  MHD_OPTION_CONNECTION_TIMEOUT, DAEMON_KEEPALIVE_S,              /**/
 				  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)DAEMON_HEADER_POOL, /**/
 				  MHD_OPTION_THREAD_STACK_SIZE, (size_t)DAEMON_THREAD_STACK,      /**/
 				  MHD_OPTION_STRICT_FOR_CLIENT, 1,                                /**/
 				  MHD_OPTION_END);
-	if (!h->mhd)
+	if (!h->mhd) {
+		strangers_free(h->strangers);
 		return dw_err_set(err, DW_ERR_INTERNAL, "internal", "the HTTP server did not start");
+	}
 	/* libmicrohttpd owns the listening socket now. */
 	DW_IGNORE(DW_TAKE_FD(fd));
 	*ret = DW_TAKE(h);
@@ -301,5 +362,6 @@ void http_stop(struct http_server *h)
 	if (!h)
 		return;
 	MHD_stop_daemon(h->mhd);
+	strangers_free(h->strangers);
 	free(h);
 }

@@ -14,8 +14,11 @@
 #include "daemon/app.h"
 #include "daemon/routes.h"
 
+struct http_server;
+
 struct http_request {
 	struct app *app;
+	struct http_server *server;
 	struct MHD_Connection *conn;
 	const struct route *route;
 	char id[RECORD_ID_SIZE]; /* {id} of the route; "" when it can not be one */
@@ -39,8 +42,6 @@ struct http_reply {
 	struct MHD_Response *response; /* anything else */
 };
 
-struct http_server;
-
 /* Listens and serves. *ret_endpoint: where, with the real port. INVALID when the address can not be had. */
 int DW_MUST_USE http_start(struct app *app, struct http_server **ret, struct options_endpoint *ret_endpoint,
 			   struct dw_err *err);
@@ -58,6 +59,8 @@ int DW_MUST_USE http_query_number(const struct http_request *rq, const char *key
 				  uint64_t *ret, struct dw_err *err);
 /* The socket, to see the client hang up. */
 int http_client_fd(const struct http_request *rq);
+/* Whether no valid key has been seen on the connection. */
+bool http_is_stranger(const struct http_request *rq);
 /* What the client reached this server as: its Host header when that is plain, else where the server listens. */
 const char *http_domain(const struct http_request *rq);
 

@@ -284,6 +284,11 @@ int sandbox_agent_fd(const struct sandbox *s)
 	return s->agent_fd;
 }
 
+atomic_size_t *sandbox_output_share(struct sandbox *s)
+{
+	return &s->output_held;
+}
+
 json_t *sandbox_envs(struct sandbox *s)
 {
 	/* Under the lock, because a new policy replaces the whole doc. */

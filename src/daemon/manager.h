@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "daemon/create_spec.h"
 #include "daemon/gatectl.h"
 #include "daemon/store.h"
@@ -58,6 +60,8 @@ void manager_leave(struct sandbox *s);
 int sandbox_agent_fd(const struct sandbox *s);
 /* A copy, owned by the caller; NULL when memory is out. */
 json_t *sandbox_envs(struct sandbox *s);
+/* Bytes of output that results of its commands hold. The caller has entered it. */
+atomic_size_t *sandbox_output_share(struct sandbox *s);
 /* GONE: "sandbox_killed", or "sandbox_gone" when nobody killed it but no answer came. Returns -1. */
 int sandbox_lost(struct sandbox *s, struct dw_err *err);
 

@@ -17,7 +17,8 @@ struct sandbox {
 	bool making;          /* not yet visible */
 	bool dying;           /* somebody takes it apart now */
 	bool exited;          /* PID 1 ended before it was visible */
-	int64_t due_ms;       /* monotonic: when the reaper takes it */
+	atomic_size_t output_held;
+	int64_t due_ms; /* monotonic: when the reaper takes it */
 
 	uint32_t slot;
 	int agent_fd;

@@ -88,8 +88,8 @@ enum MHD_Result http_send(struct http_request *rq, struct http_reply *rp)
 	}
 	if (!r)
 		return MHD_NO;
-	/* A server that stops answers what it has begun, and keeps no connection. */
-	if (stopping(rq->app))
+	/* A server that stops answers what it has begun, and keeps no connection; nor one that may be anybody's. */
+	if (stopping(rq->app) || http_is_stranger(rq))
 		MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
 	enum MHD_Result ret = MHD_queue_response(rq->conn, status, r);
 	MHD_destroy_response(r);

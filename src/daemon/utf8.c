@@ -112,3 +112,25 @@ void utf8_sanitize_line(const void *data, size_t n, char *out, size_t size)
 	if (size)
 		out[len] = '\0';
 }
+
+size_t utf8_json_char(const void *data, size_t n, char out[static UTF8_JSON_MAX], size_t *ret_n)
+{
+	static const char escaped[] = "\"\\\b\f\n\r\t", letter[] = "\"\\bfnrt", hex[] = "0123456789abcdef";
+	const uint8_t *p = data;
+	const struct step s = next(p, n);
+	const char *special = s.ok && p[0] ? strchr(escaped, p[0]) : NULL;
+	if (special) {
+		out[0] = '\\';
+		out[1] = letter[special - escaped];
+		*ret_n = 2;
+	} else if (s.ok && p[0] < ' ') {
+		memcpy(out, "\\u00", 4);
+		out[4] = hex[p[0] >> 4];
+		out[5] = hex[p[0] & 15];
+		*ret_n = 6;
+	} else {
+		*ret_n = s.ok ? s.n : REPLACEMENT_N;
+		memcpy(out, s.ok ? (const char *)p : REPLACEMENT, *ret_n);
+	}
+	return s.n;
+}

@@ -17,5 +17,12 @@ bool utf8_valid_start(const void *data, size_t n);
  */
 char *utf8_replace(const void *data, size_t n, size_t *ret_n);
 
+/*
+ * The first character of n > 0 bytes as it stands inside a JSON string, invalid ones as U+FFFD. Returns how many bytes it was made of;
+ * *ret_n: how many it is now.
+ */
+#define UTF8_JSON_MAX 6
+size_t utf8_json_char(const void *data, size_t n, char out[static UTF8_JSON_MAX], size_t *ret_n);
+
 /* Into a fixed buffer for one-line messages: also control characters become U+FFFD; cut at a character boundary. */
 void utf8_sanitize_line(const void *data, size_t n, char *out, size_t size);

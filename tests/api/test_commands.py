@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -206,3 +207,47 @@ def test_a_long_command_keeps_its_client_waiting(make_daemon):
     assert json.loads(body)["stdout"] == "ok\n" and json.loads(body)["exit_code"] == 3
     late = d.run(sandbox, "echo before; sleep 99", timeout=1)
     assert late["exit_code"] == 124 and late["stdout"] == "before\n" and "timed out after 1s" in late["stderr"]
+
+
+def peak(daemon):
+    """The most memory that the daemon itself has had, in MiB."""
+    status = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) >> 10
+
+
+def test_floods_of_one_sandbox_cost_neither_the_server_nor_its_neighbours(make_daemon):
+    """Sixteen commands at a time that write what is longest as JSON: memory stays in proportion, others keep their output."""
+    daemon = make_daemon()
+    greedy, neighbour = daemon.create()["sandbox_id"], daemon.create()["sandbox_id"]
+    flood = "head -c 9000000 /dev/zero; head -c 9000000 /dev/zero >&2; touch /tmp/$$.done; sleep 4"
+    answers = []
+
+    def run():
+        answers.append(daemon.request("POST", f"/sandboxes/{greedy}/commands", {"cmd": flood}))
+
+    threads = [threading.Thread(target=run) for _ in range(16)]
+    for t in threads:
+        t.start()
+    until = time.monotonic() + 4
+    seen = []
+    while time.monotonic() < until:
+        seen.append(daemon.run(neighbour, "seq 1 100000"))
+    for t in threads:
+        t.join()
+    assert {a.status for a in answers} == {200} and all(a.json["truncated"] for a in answers)
+    whole = "".join(f"{i}\n" for i in range(1, 100001))
+    assert seen and all(done["stdout"] == whole and not done.get("truncated") for done in seen)
+    assert peak(daemon) < 512
+    # All of it was given back.
+    done = daemon.run(greedy, "head -c 8388608 /dev/zero")
+    assert done["stdout"] == "\0" * (8 << 20) and "truncated" not in done
+
+
+def test_output_of_every_kind_of_bytes(daemon, sandbox):
+    """What comes out is what Python makes of the same bytes, long or short."""
+    short = bytes(range(256)) + b'"\\/\x7f\xe2\x82\xac\xf0\x9f\x98\x80\xed\xa0\x80\xc0\xaf\xf4\x90\x80\x80\xe2\x82'
+    for times in (1, 4000):
+        data = short * times
+        assert daemon.request("PUT", f"/sandboxes/{sandbox}/files/raw?path=/tmp/bytes", data).status == 200
+        done = daemon.run(sandbox, "cat /tmp/bytes; cat /tmp/bytes >&2")
+        assert done["stdout"] == done["stderr"] == data.decode("utf-8", "replace")

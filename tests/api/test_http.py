@@ -4,8 +4,11 @@
 import json
 import socket
 import threading
+import time
 
 import pytest
+
+from conftest import eventually
 
 JSON_MAX = 10 << 20
 
@@ -156,3 +159,70 @@ def test_an_unknown_id(daemon, method, below, sandbox_id):
     assert answer.status == 404
     assert answer.code in ("sandbox_not_found", "route_not_found")
     assert answer.code == "sandbox_not_found" or "%" in sandbox_id
+
+
+def drip(daemon, sockets, stop):
+    """Sends a byte of a head on each every now and then, so that none of them is idle."""
+    while not stop.wait(1):
+        for s in sockets:
+            try:
+                s.send(b"X")
+            except OSError:
+                pass
+
+
+@pytest.mark.parametrize("head", [b"", b"GET /health HTTP/1.1\r\nX-Slow: ", b"POST /sandboxes HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"])
+def test_strangers_do_not_take_the_places_of_clients(daemon, head):
+    """As many connections as there are, all without a key, none ever idle or ended: clients with a key are served all the while."""
+    kept = daemon.connect(10)
+    kept.request("GET", "/sandboxes", headers={"X-API-Key": daemon.key})
+    kept.getresponse().read()
+    strangers, stop = [], threading.Event()
+    thread = threading.Thread(target=drip, args=(daemon, strangers, stop))
+    try:
+        for _ in range(1100):
+            s = socket.create_connection((daemon.host, daemon.port), 10)
+            strangers.append(s)
+            s.sendall(head)
+        thread.start()
+        for _ in range(3):
+            assert daemon.request("GET", "/sandboxes", timeout=10).status == 200
+            kept.request("GET", "/sandboxes", headers={"X-API-Key": daemon.key})
+            assert kept.getresponse().read()
+    finally:
+        stop.set()
+        if thread.is_alive():
+            thread.join()
+        for s in strangers:
+            s.close()
+
+
+def test_a_stranger_is_not_waited_for(daemon):
+    """A head that comes byte by byte is never idle, and still has an end."""
+    begun = time.monotonic()
+    with socket.create_connection((daemon.host, daemon.port), 10) as s:
+        s.settimeout(0.5)
+        s.sendall(b"GET /health HTTP/1.1\r\nX-Slow: ")
+        while time.monotonic() - begun < 40:
+            try:
+                s.send(b"x")
+                if not s.recv(1):
+                    break
+            except socket.timeout:
+                continue
+            except OSError:
+                break
+    assert 5 < time.monotonic() - begun < 30
+    assert daemon.request("GET", "/health", key=None).status == 200
+
+
+def test_strangers_do_not_fill_the_log(make_daemon):
+    daemon = make_daemon()
+    begun = time.monotonic()
+    for _ in range(1000):
+        with socket.create_connection((daemon.host, daemon.port), 10) as s:
+            s.sendall(b"GET /")
+    eventually(lambda: "event=http" in daemon.log())
+    time.sleep(0.5)
+    lines = [line for line in daemon.log().splitlines() if "event=http" in line]
+    assert 0 < len(lines) <= 10 * (time.monotonic() - begun + 2)

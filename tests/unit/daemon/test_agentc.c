@@ -47,6 +47,7 @@ static int teardown(void **state)
 	/* Every operation has given back what it took. */
 	assert_int_equal(s->refs, 1);
 	assert_int_equal(s->ops, 0);
+	assert_int_equal(s->output_held, 0);
 	manager_unlink(s);
 	manager_unref(s);
 	if (f->control >= 0)
