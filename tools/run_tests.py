@@ -71,7 +71,7 @@ def run_meson(build: str, totals: Totals) -> None:
     log = ROOT / build / "meson-logs" / "testlog.json"
     for line in log.read_text().splitlines() if log.exists() else []:
         row = json.loads(line)
-        output = row.get("stdout") or ""
+        output = (row.get("stdout") or "") + (row.get("stderr") or "")  # cmocka reports on stderr
         cases = re.findall(r"\[  PASSED  \] (\d+) test\(s\)", output)
         bad = re.findall(r"^\[  FAILED  \] (\d+) test\(s\)", output, re.M)
         skips = re.findall(r"^\[  SKIPPED \] (\d+) test\(s\)", output, re.M)
