@@ -161,7 +161,7 @@ static void status_read(struct dw_op *op)
 		dw_op_abort(op);
 		return;
 	}
-	dw_wr_u32(&w, (uint32_t)op->pid);
+	dw_wr_u32(&w, op->shown_pid);
 	dw_op_queue(op, DW_AGENTP_STARTED, w.len);
 	op->started = true;
 	input(op);
@@ -244,6 +244,7 @@ static int spawn(struct dw_op *op, const struct dw_agentp_exec *e)
 		};
 		dw_spawn_child(&s);
 	}
+	op->shown_pid = (uint32_t)op->pid;
 	return op->pid > 0 ? 0 : -1;
 }
 

@@ -38,8 +38,9 @@ struct dw_op {
 	pid_t pid;         /* the child, until it is reaped; 0 = none */
 
 	/* DW_OP_EXEC */
-	bool started; /* exec succeeded, STARTED was queued */
-	bool exited;  /* the main process was reaped */
+	uint32_t shown_pid; /* what STARTED says, also when the child was reaped before that is sent */
+	bool started;       /* exec succeeded, STARTED was queued */
+	bool exited;        /* the main process was reaped */
 	bool timed_out;
 	bool draining; /* only what was in the pipes when the linger time ended is still read */
 	uint8_t turn;  /* which of the two streams is read first next time */
