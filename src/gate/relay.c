@@ -53,16 +53,6 @@ static void pipe_return(struct relay_pool *pool, struct relay_pipe *p)
 	pool->free_n++;
 }
 
-void relay_pool_done(struct relay_pool *pool)
-{
-	while (pool->free) {
-		struct relay_pipe *p = pool->free;
-		pool->free = p->next;
-		pipe_destroy(p);
-	}
-	pool->free_n = 0;
-}
-
 static void buf_drop(struct relay_dir *d)
 {
 	free(d->buf);

@@ -72,4 +72,3 @@ bool relay_pending(const struct relay_dir *d);
 
 /* Gives pipe and buffer back. */
 void relay_dir_done(struct relay_pool *pool, struct relay_dir *d);
-void relay_pool_done(struct relay_pool *pool);

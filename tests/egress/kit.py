@@ -5,8 +5,8 @@ import contextlib
 import json
 import os
 import pathlib
-import shlex
 import struct
+import subprocess
 import time
 from typing import Any, Dict, List, Optional
 
@@ -66,8 +66,6 @@ class Box:
     def in_its_network(self, script: str, **arguments: Any) -> str:
         """Runs Python as the host's root, all capabilities, inside the sandbox's network namespace: the strongest
         attacker its link can have."""
-        import subprocess
-
         prelude = "".join(f"{k} = {v!r}\n" for k, v in arguments.items())
         done = subprocess.run(
             ["nsenter", f"--net=/proc/{self.pid()}/ns/net", "/usr/bin/python3", "-c", prelude + script],
@@ -193,7 +191,3 @@ def records(message: bytes, *cuts: int) -> bytes:
 def http(host: Optional[str], path: str = "/", method: str = "GET", version: str = "HTTP/1.1", extra: str = "") -> bytes:
     lines = [f"{method} {path} {version}"] + ([f"Host: {host}"] if host is not None else [])
     return ("\r\n".join(lines) + "\r\n" + extra + "\r\n").encode("latin-1")
-
-
-def quoted(text: str) -> str:
-    return shlex.quote(text)

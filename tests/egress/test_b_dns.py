@@ -4,8 +4,8 @@ import os
 import time
 
 import pytest
-from kit import BUILD, Box, a1, a2, answers, client_hello, fresh, http, query, rcode, records, socket_family
-from lab.addresses import A1, A1_6, A2, A2_6, METADATA, PRIVATE, PRIVATE_6, RESOLVER
+from kit import BUILD, Box, a1, answers, client_hello, fresh, http, query, rcode, records, socket_family
+from lab.addresses import A1, A1_6, A2, A2_6, METADATA, PRIVATE, RESOLVER
 from lab.dnsmsg import Record
 
 OUTSIDE = ["8.8.8.8", "1.1.1.1", A2, "45.79.10.1"]
