@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -91,6 +92,50 @@ static int addrs_of(const struct gate_request *rq, struct dw_addr *addr4, struct
 	return 0;
 }
 
+static int limit32(const json_t *root, const char *key, uint32_t *ret)
+{
+	json_int_t v = 0;
+
+	if (json_object_get(root, key) && (!number_of(root, key, &v) || v > (json_int_t)UINT32_MAX))
+		return -1;
+	*ret = (uint32_t)v;
+	return 0;
+}
+
+static int limits_of(const struct gate_request *rq, struct dw_limits *ret, struct dw_err *err)
+{
+	const json_t *root = json_object_get(rq->root, "limits");
+	json_int_t bytes = 0;
+	static const struct {
+		const char *key;
+		size_t off;
+	} fields[] = {
+		{ "flows", offsetof(struct dw_limits, flows) },
+		{ "half_open", offsetof(struct dw_limits, half_open) },
+		{ "flows_per_second", offsetof(struct dw_limits, flows_per_second) },
+		{ "dns_per_second", offsetof(struct dw_limits, dns_per_second) },
+		{ "names_per_minute", offsetof(struct dw_limits, names_per_minute) },
+	};
+	size_t known = 0;
+
+	*ret = (struct dw_limits){ 0 };
+	if (!root || json_is_null(root))
+		return 0;
+	for (size_t i = 0; i < DW_COUNT(fields); i++) {
+		if (limit32(root, fields[i].key, (uint32_t *)((char *)ret + fields[i].off)) < 0)
+			return dw_err_set(err, DW_ERR_INVALID, "bad_request", "\"limits\": \"%s\" is not a number",
+					  fields[i].key);
+		known += json_object_get(root, fields[i].key) != NULL;
+	}
+	if (json_object_get(root, "bytes") && !number_of(root, "bytes", &bytes))
+		return bad_request(err, "\"limits\": \"bytes\" is not a number");
+	ret->bytes = (uint64_t)bytes;
+	known += json_object_get(root, "bytes") != NULL;
+	if (!json_is_object(root) || known != json_object_size(root))
+		return bad_request(err, "\"limits\" has members that are no limits");
+	return 0;
+}
+
 struct image {
 	void *p;
 	size_t n;
@@ -155,6 +200,7 @@ static json_t *op_attach(struct gate *g, const struct gate_request *rq, struct d
 	json_int_t generation;
 	struct dw_addr addr4;
 	struct dw_addr addr6;
+	struct dw_limits limits;
 	struct image im;
 
 	if (!id || addrs_of(rq, &addr4, &addr6, err) < 0)
@@ -163,9 +209,9 @@ static json_t *op_attach(struct gate *g, const struct gate_request *rq, struct d
 		bad_request(err, "\"generation\" is not a number");
 		return NULL;
 	}
-	if (image_open(rq, &im, err) < 0)
+	if (limits_of(rq, &limits, err) < 0 || image_open(rq, &im, err) < 0)
 		return NULL;
-	if (gate_sandbox_attach(g, id, &addr4, &addr6, (uint64_t)generation, im.p, im.n, im.policy, err) < 0)
+	if (gate_sandbox_attach(g, id, &addr4, &addr6, (uint64_t)generation, &limits, im.p, im.n, im.policy, err) < 0)
 		return NULL;
 	return answer_ok();
 }
@@ -184,6 +230,7 @@ static json_t *op_update(struct gate *g, const struct gate_request *rq, struct d
 {
 	struct gate_sandbox *s = sandbox_of(g, rq, err);
 	json_int_t generation;
+	struct dw_limits limits;
 	struct image im;
 
 	if (!s)
@@ -192,9 +239,9 @@ static json_t *op_update(struct gate *g, const struct gate_request *rq, struct d
 		bad_request(err, "\"generation\" is not a number");
 		return NULL;
 	}
-	if (image_open(rq, &im, err) < 0)
+	if (limits_of(rq, &limits, err) < 0 || image_open(rq, &im, err) < 0)
 		return NULL;
-	if (gate_sandbox_update(g, s, (uint64_t)generation, im.p, im.n, im.policy) < 0) {
+	if (gate_sandbox_update(g, s, (uint64_t)generation, &limits, im.p, im.n, im.policy) < 0) {
 		dw_err_set(err, DW_ERR_INTERNAL, "internal", "updating sandbox %s", s->id);
 		return NULL;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of flows: a SYN is judged here, a flow is found, recorded and ended here. */
 #include "gate/flow.h"
+#include "gate/limits.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -63,7 +64,7 @@ static struct gate_flow **find(struct gate_flows *t, const struct flow_key *k)
 
 uint32_t gate_flows_total(const struct gate *g)
 {
-	return g->flows ? g->flows->n : 0;
+	return (g->flows ? g->flows->n : 0) + gate_udp_total(g);
 }
 
 struct inspect flow_inspect(const struct gate_flow *f)
@@ -113,6 +114,7 @@ static struct gate_record record_of(const struct gate_flow *f, const struct dw_d
 		.bytes_out = f->up.bytes,
 		.bytes_in = f->down.bytes,
 		.duration_ms = f->g->loop.now_ms - f->started_ms,
+		.flow = d->verdict == DW_DENY ? 0 : f->id,
 	};
 }
 
@@ -275,6 +277,7 @@ static struct gate_flow *flow_new(struct gate *g, struct gate_sandbox *s, const 
 		.syn = copy,
 		.syn_n = n,
 		.started_ms = g->loop.now_ms,
+		.id = gate_record_flow_id(g),
 		.client = { .watch.fd = -1, .fd = -1 },
 		.server = { .watch.fd = -1, .fd = -1 },
 	};
@@ -335,9 +338,12 @@ void flow_syn(struct gate *g, struct gate_sandbox *s, const struct dw_packet *p,
 	if (known_syn(g, &k, p, packet, n))
 		return;
 	struct dw_decision d = dw_decide_flow(s->policy, &g->floor, DW_PROTO_TCP, &k.dst, k.dport, s->pins);
-	if (d.verdict != DW_DENY && (s->flow_n >= GATE_FLOWS_PER_SANDBOX || g->flows->n >= GATE_FLOWS_MAX ||
-				     s->half_open_n >= GATE_HALF_OPEN_PER_SANDBOX))
-		d = (struct dw_decision){ .reason = DW_REASON_LIMIT_FLOWS, .rule = DW_RULE_NONE };
+	d = dw_decide_observed(s->policy, &g->floor, &k.dst, d);
+	if (d.verdict != DW_DENY) {
+		enum dw_reason limit = gate_limit_flow(g, s);
+		if (limit != DW_REASON_NONE)
+			d = (struct dw_decision){ .reason = limit, .rule = DW_RULE_NONE };
+	}
 	struct gate_flow *f = NULL;
 	if (d.verdict != DW_DENY) {
 		f = n <= FLOW_SYN_MAX ? flow_new(g, s, &k, packet, n) : NULL;

@@ -75,6 +75,7 @@ struct gate_flow {
 	bool loose;     /* something went up that an inspection in STRICT would have refused or was not asked about */
 	uint32_t isn;
 	uint64_t started_ms;
+	uint64_t id; /* in its records */
 	struct dw_decision decision;
 
 	uint8_t *syn; /* while held */

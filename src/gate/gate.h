@@ -10,11 +10,15 @@
  * no policy = nothing passes.
  *
  *   setup.c      gate namespace: sysctls, TUN, addresses, policy routes, nftables, transparent sockets
- *   tun.c        SYN and UDP packets from the TUN; packets written back
+ *   tun.c        packets from the TUNs (SYNs; UDP); packets written back; answers to what is refused under "reject"
  *   flow.c       TCP flows: held SYN -> judged -> (resolved) -> dialled -> admitted -> accepted -> inspected -> relayed
  *   inspect.c    first bytes of a flow: TLS, HTTP, other; pure over a buffer
  *   http_flow.c  every request of a plain HTTP connection
  *   relay.c      splice(2) both ways with half-close and back-pressure; pool of pipes
+ *   target.c     which address is dialled for the one the sandbox chose (a pin is a handle)
+ *   udp.c        UDP flows: judged, relayed, idle time-outs; udp_quic.c: QUIC Initials of a flow
+ *   starttls.c   TLS that begins later in a flow that is neither TLS nor HTTP
+ *   limits.c     what one sandbox may use
  *   dns.c        DNS server on UDP and TCP; dns_tcp.c
  *   resolver.c   upstream names through libunbound
  *   sandbox.c    table of attached sandboxes, by id and by address
@@ -30,27 +34,31 @@
 #include "core/addr.h"
 #include "core/err.h"
 #include "loop/loop.h"
+#include "policy/limits.h"
 #include "policy/pins.h"
 #include "policy/policy.h"
 
 /* Limits, with their reasons. */
-#define GATE_FLOWS_PER_SANDBOX       1024u /* more than any client needs at once; 4 descriptors each while bytes move */
 #define GATE_FLOWS_MAX               16384u /* bounds descriptors and memory of the process */
-#define GATE_HALF_OPEN_PER_SANDBOX   256u   /* held SYNs and flows still being inspected */
 #define GATE_DIAL_TIMEOUT_MS         20000u /* Linux gives up connecting after about 127 s; clients long before */
 #define GATE_ADMIT_TIMEOUT_MS        5000u  /* SYN written back, not accepted */
 #define GATE_INSPECT_TIMEOUT_MS      15000u /* from the first byte of a flow that must prove its name, until it did */
 #define GATE_DNS_PENDING_PER_SANDBOX 256u
 #define GATE_DNS_TCP_PER_SANDBOX     16u
 #define GATE_DNS_TIMEOUT_MS          8000u
+#define GATE_UDP_IDLE_MS             120000u /* of a UDP flow that was answered (RFC 4787 REQ-5) */
+#define GATE_UDP_SILENT_MS           30000u  /* ... of one that was not */
+#define GATE_UDP_INSPECT_MS          5000u   /* from a flow's first Initial until its hello is complete */
+#define GATE_UDP_HELD_BYTES          65536u  /* of one flow, while its hello is not complete */
 
 /* Marks of the static ruleset. */
 #define GATE_MARK_TUN   1u /* routed into the TUN */
 #define GATE_MARK_LOCAL 2u /* delivered to a transparent socket */
 #define GATE_TUN_NAME   "gate0"
 
-struct gate_fds { /* made by setup.c inside the gate namespace; -1 = none */
-	int tun;
+struct gate_fds {               /* made by setup.c inside the gate namespace; -1 = none */
+	int tun;                /* SYNs and what is refused */
+	int tun_udp;            /* UDP has a device, and so a queue, of its own: no flood of it delays a connection */
 	int listen4, listen6;   /* transparent TCP listeners for admitted flows */
 	int dns_udp4, dns_udp6; /* transparent, bound to port 53, IP_RECVORIGDSTADDR / IPV6_RECVORIGDSTADDR set */
 	int dns_tcp4, dns_tcp6; /* transparent listeners for port 53 */
@@ -83,9 +91,15 @@ struct gate_sandbox {
 	struct dw_pins *pins;
 	struct gate_flow *flows; /* doubly linked list head, kept by flow.c */
 	uint32_t flow_n, half_open_n;
+	struct gate_udp_flow
+		*udp_flows; /* doubly linked list head, kept by udp.c; they count in flow_n and half_open_n too */
 	struct gate_dns_query *queries; /* kept by dns.c */
 	uint32_t query_n, dns_tcp_n;
-	bool detached; /* leaves the tables at once; freed when its flows and queries are gone */
+	struct dw_limits limits; /* filled */
+	struct dw_bucket flow_rate, query_rate;
+	struct dw_name_window names;
+	uint64_t bytes_out, bytes_in; /* relayed for it so far, all flows */
+	bool detached;                /* leaves the tables at once; freed when its flows and queries are gone */
 };
 
 struct gate {
@@ -98,6 +112,8 @@ struct gate {
 	struct gate_records *records;
 	struct gate_control *control;
 	struct gate_flows *flows; /* flow.c's tables */
+	struct gate_udp *udp;     /* udp.c's */
+	uint64_t seed;            /* of every table whose keys a sandbox can choose */
 	struct gate_dns *dns;
 	struct gate_hostaddr *hostaddr;
 };
@@ -114,10 +130,14 @@ struct gate_sandbox *gate_sandbox_by_addr(struct gate *g, const struct dw_addr *
 struct gate_sandbox *gate_sandbox_by_id(struct gate *g, const char *id);
 /* Takes the mapped image and the opened policy (also on failure). -1 with err: id or address already attached, memory. */
 int gate_sandbox_attach(struct gate *g, const char *id, const struct dw_addr *addr4, const struct dw_addr *addr6,
-			uint64_t generation, void *image, size_t image_n, struct dw_policy *policy, struct dw_err *err);
-/* Replaces the policy and judges every live flow once against it (flow.c), before it returns. Takes image and policy. */
-int gate_sandbox_update(struct gate *g, struct gate_sandbox *s, uint64_t generation, void *image, size_t image_n,
-			struct dw_policy *policy);
+			uint64_t generation, const struct dw_limits *limits, void *image, size_t image_n,
+			struct dw_policy *policy, struct dw_err *err);
+/*
+ * Replaces policy and limits and judges every live flow, TCP and UDP, once against the new ones, before it returns. Takes image
+ * and policy. What was counted under the old limits (bytes, names of this minute) stays counted.
+ */
+int gate_sandbox_update(struct gate *g, struct gate_sandbox *s, uint64_t generation, const struct dw_limits *limits,
+			void *image, size_t image_n, struct dw_policy *policy);
 void gate_sandbox_detach(struct gate *g, struct gate_sandbox *s);
 /* flow.c and dns.c call this when they dropped the last thing of a detached sandbox. */
 void gate_sandbox_unused(struct gate *g, struct gate_sandbox *s);
@@ -127,7 +147,15 @@ int gate_flows_init(struct gate *g);
 void gate_flows_rejudge(struct gate *g,
 			struct gate_sandbox *s); /* after a new policy: close what it denies, with a record */
 void gate_flows_close_all(struct gate *g, struct gate_sandbox *s); /* on detach: reset all */
-uint32_t gate_flows_total(const struct gate *g);
+uint32_t gate_flows_total(const struct gate *g);                   /* TCP and UDP */
+/* A keyed hash of what a sandbox may choose. */
+uint64_t gate_hash_text(const struct gate *g, const char *s);
+
+/* udp.c */
+int gate_udp_init(struct gate *g);
+void gate_udp_rejudge(struct gate *g, struct gate_sandbox *s);
+void gate_udp_close_all(struct gate *g, struct gate_sandbox *s);
+uint32_t gate_udp_total(const struct gate *g);
 
 /* dns.c */
 int gate_dns_init(struct gate *g);
@@ -167,7 +195,13 @@ struct gate_record {
 	uint64_t bytes_out, bytes_in; /* from and to the sandbox; flows that ended */
 	uint64_t duration_ms;
 	bool closed; /* the end of an allowed flow (with bytes); false: the decision itself */
+	/*
+	 * Of an allowed flow: the same in the decision and in the end, unique in the process, so that a reader makes one row of
+	 * both. 0: none. Filled in from gate_record_flow_id() by who makes the flow.
+	 */
+	uint64_t flow;
 };
+uint64_t gate_record_flow_id(struct gate *g);
 int gate_records_init(struct gate *g);
 void gate_record(struct gate *g, const struct gate_record *r);
 

@@ -65,6 +65,7 @@ struct gate_records {
 	struct tenant *tenants[BUCKETS];
 	struct kind *oldest, *newest;
 	uint32_t n;
+	uint64_t last_flow;
 	uint64_t unrecorded; /* refusals since the last flush that not even a counter of their own was found for */
 };
 
@@ -480,6 +481,11 @@ void gate_record(struct gate *g, const struct gate_record *r)
 	if (common)
 		emit_one(g, r, common);
 	free(common);
+}
+
+uint64_t gate_record_flow_id(struct gate *g)
+{
+	return ++g->records->last_flow;
 }
 
 int gate_records_init(struct gate *g)

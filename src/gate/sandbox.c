@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 
 #include "gate/gate.h"
 #include "gate/sandbox.h"
@@ -36,8 +37,21 @@ struct entry {
 	struct dw_defer free_later;
 };
 
+uint64_t gate_hash_text(const struct gate *g, const char *s)
+{
+	uint64_t h = g->seed;
+
+	for (; *s; s++) {
+		h = (h ^ (uint8_t)*s) * UINT64_C(0x9e3779b97f4a7c15);
+		h ^= h >> 29;
+	}
+	return h;
+}
+
 int gate_sandboxes_init(struct gate *g)
 {
+	if (getrandom(&g->seed, sizeof(g->seed), 0) != sizeof(g->seed))
+		return -errno;
 	g->sandboxes = calloc(1, sizeof(*g->sandboxes));
 	return g->sandboxes ? 0 : -ENOMEM;
 }
@@ -142,6 +156,7 @@ static void entry_free(struct entry *e)
 	policy_drop(e->s.image, e->s.image_n, e->s.policy);
 	if (e->s.pins)
 		dw_pins_free(e->s.pins);
+	dw_name_window_done(&e->s.names);
 	free(e);
 }
 
@@ -164,7 +179,8 @@ static int check_free(struct gate *g, const char *id, const struct dw_addr *addr
 }
 
 int gate_sandbox_attach(struct gate *g, const char *id, const struct dw_addr *addr4, const struct dw_addr *addr6,
-			uint64_t generation, void *image, size_t image_n, struct dw_policy *policy, struct dw_err *err)
+			uint64_t generation, const struct dw_limits *limits, void *image, size_t image_n,
+			struct dw_policy *policy, struct dw_err *err)
 {
 	struct entry *e;
 
@@ -184,6 +200,8 @@ int gate_sandbox_attach(struct gate *g, const char *id, const struct dw_addr *ad
 	e->s.addr4 = *addr4;
 	e->s.addr6 = *addr6;
 	e->s.generation = generation;
+	e->s.limits = *limits;
+	dw_limits_fill(&e->s.limits);
 	e->s.instance = ++g->sandboxes->last_instance;
 	snprintf(e->s.id, sizeof(e->s.id), "%s", id);
 	e->s.pins = dw_pins_new();
@@ -195,8 +213,8 @@ int gate_sandbox_attach(struct gate *g, const char *id, const struct dw_addr *ad
 	return 0;
 }
 
-int gate_sandbox_update(struct gate *g, struct gate_sandbox *s, uint64_t generation, void *image, size_t image_n,
-			struct dw_policy *policy)
+int gate_sandbox_update(struct gate *g, struct gate_sandbox *s, uint64_t generation, const struct dw_limits *limits,
+			void *image, size_t image_n, struct dw_policy *policy)
 {
 	void *old_image = s->image;
 	size_t old_image_n = s->image_n;
@@ -207,14 +225,17 @@ int gate_sandbox_update(struct gate *g, struct gate_sandbox *s, uint64_t generat
 	s->image_n = image_n;
 	s->policy = policy;
 	s->generation = generation;
+	s->limits = *limits;
+	dw_limits_fill(&s->limits);
 	gate_flows_rejudge(g, s);
+	gate_udp_rejudge(g, s);
 	policy_drop(old_image, old_image_n, old_policy);
 	return 0;
 }
 
 static bool in_use(const struct gate_sandbox *s)
 {
-	return s->flows || s->flow_n || s->half_open_n || s->queries || s->query_n || s->dns_tcp_n;
+	return s->flows || s->udp_flows || s->flow_n || s->half_open_n || s->queries || s->query_n || s->dns_tcp_n;
 }
 
 static void free_deferred(void *arg)
@@ -240,6 +261,7 @@ void gate_sandbox_detach(struct gate *g, struct gate_sandbox *s)
 	link_out(g, s);
 	s->detached = true;
 	gate_flows_close_all(g, s);
+	gate_udp_close_all(g, s);
 	gate_dns_forget(g, s);
 	gate_sandbox_unused(g, s);
 }

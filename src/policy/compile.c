@@ -160,6 +160,7 @@ static int add_entry(struct compiler *c, enum dw_list list, size_t i, const char
 
 static int compile(struct compiler *c, const struct dw_policy_spec *spec, void **ret_image, size_t *ret_len)
 {
+	const bool allow_present = spec->allow_present || spec->observe;
 	size_t allow_n = spec->allow_present ? spec->allow_n : 0;
 	if (allow_n > DW_POLICY_MAX_ENTRIES || spec->deny_n > DW_POLICY_MAX_ENTRIES - allow_n)
 		return dw_err_set(c->err, DW_ERR_INVALID, CODE_LARGE,
@@ -182,8 +183,9 @@ static int compile(struct compiler *c, const struct dw_policy_spec *spec, void *
 			      .allow_n = (uint32_t)allow_n,
 			      .keys = c->keys,
 			      .keys_n = (uint32_t)c->keys_n,
-			      .flags = (spec->allow_present ? DW_IMAGE_ALLOW_PRESENT : 0) |
-				       (spec->default_allow ? DW_IMAGE_DEFAULT_ALLOW : 0) };
+			      .flags = (allow_present ? DW_IMAGE_ALLOW_PRESENT : 0) |
+				       (spec->default_allow ? DW_IMAGE_DEFAULT_ALLOW : 0) |
+				       (spec->reject ? DW_IMAGE_REJECT : 0) | (spec->observe ? DW_IMAGE_OBSERVE : 0) };
 	int r = dw_image_build(&d, ret_image, ret_len);
 	if (r == -E2BIG)
 		return dw_err_set(c->err, DW_ERR_INVALID, CODE_LARGE,

@@ -337,3 +337,60 @@ enum dw_reason dw_decide_answer(const struct dw_policy *policy, const struct dw_
 		return DW_REASON_PRIVATE_ANSWER;
 	return DW_REASON_NONE;
 }
+
+bool dw_policy_rejects(const struct dw_policy *p)
+{
+	return p && has_flag(p, DW_IMAGE_REJECT);
+}
+
+bool dw_policy_observes(const struct dw_policy *p)
+{
+	return p && has_flag(p, DW_IMAGE_OBSERVE);
+}
+
+/* What the lists refuse and a wide-open policy would not. */
+static bool is_observable(enum dw_reason reason)
+{
+	static const enum dw_reason list[] = {
+		DW_REASON_NOT_IN_ALLOW_OUT, DW_REASON_DENY_ENTRY,
+		DW_REASON_DENY_DEFAULT,     DW_REASON_NAME_NOT_ALLOWED,
+		DW_REASON_SNI_MISSING,      DW_REASON_SNI_NOT_ALLOWED,
+		DW_REASON_SNI_MISMATCH,     DW_REASON_ECH,
+		DW_REASON_TLS_MALFORMED,    DW_REASON_TLS_REQUIRED,
+		DW_REASON_HTTP_REQUIRED,    DW_REASON_HTTP_MALFORMED,
+		DW_REASON_HOST_MISSING,     DW_REASON_HOST_NOT_ALLOWED,
+		DW_REASON_HOST_MISMATCH,    DW_REASON_HTTP_METHOD,
+		DW_REASON_HTTP_UPGRADE,     DW_REASON_UNDECIDED,
+		DW_REASON_PROXY_HEADER,     DW_REASON_QUIC_REQUIRED,
+		DW_REASON_QUIC_MALFORMED,
+	};
+
+	for (size_t i = 0; i < DW_COUNT(list); i++) {
+		if (list[i] == reason)
+			return true;
+	}
+	return false;
+}
+
+struct dw_decision dw_decide_observed(const struct dw_policy *policy, const struct dw_floor *floor,
+				      const struct dw_addr *dst, struct dw_decision d)
+{
+	if (!dw_policy_observes(policy))
+		return d;
+	if (d.verdict != DW_DENY) {
+		if (d.inspect == DW_INSPECT_STRICT)
+			d.inspect = DW_INSPECT_OBSERVE;
+		return d;
+	}
+	if (!is_observable(d.reason))
+		return d;
+	if (dst && (dw_floor_check(floor, dst) != DW_REASON_NONE || dw_floor_is_private(floor, dst)))
+		return deny(DW_REASON_PRIVATE_ADDRESS, d.rule);
+	return (struct dw_decision){
+		.verdict = DW_ALLOW,
+		.reason = DW_REASON_OBSERVED,
+		.inspect = DW_INSPECT_OBSERVE,
+		.rule = d.rule,
+		.would = d.reason,
+	};
+}

@@ -20,6 +20,7 @@ static const struct reason reasons[] = {
 	[DW_REASON_ALLOW_ENTRY] = { "allow_entry", "an allow_out entry covers it", NULL },
 	[DW_REASON_ALLOW_NAME] = { "allow_name", "its address was resolved from a name that an allow_out entry covers", NULL },
 	[DW_REASON_ALLOW_DEFAULT] = { "allow_default", "no entry denies it and the default is to allow", NULL },
+	[DW_REASON_OBSERVED] = { "observed", "the policy only observes", NULL },
 	[DW_REASON_FLOOR_METADATA] = { "floor_metadata", "it is a cloud metadata service", ASK_SERVER },
 	[DW_REASON_FLOOR_LINK_LOCAL] = { "floor_link_local", "it is a link-local address", ASK_SERVER },
 	[DW_REASON_FLOOR_LOOPBACK] = { "floor_loopback", "it is a loopback address of the server", ASK_SERVER },
@@ -55,9 +56,16 @@ static const struct reason reasons[] = {
 	[DW_REASON_UDP_UNSUPPORTED] = { "udp_unsupported", "UDP other than DNS is not relayed", "use TCP" },
 	[DW_REASON_PROTOCOL_UNSUPPORTED] = { "protocol_unsupported", "only TCP, UDP and DNS can leave a sandbox", NULL },
 	[DW_REASON_DNS_MALFORMED] = { "dns_malformed", "the DNS query is malformed", NULL },
-	[DW_REASON_LIMIT_FLOWS] = { "limit_flows", "the sandbox has as many connections as it may have", "close some first" },
+	[DW_REASON_LIMIT_FLOWS] = { "limit_flows", "the sandbox has as many connections as it may have (limits.flows)", "close some first, or raise the limit" },
 	[DW_REASON_GATE_RESOURCES] = { "gate_resources", "the server is out of memory or descriptors for it", "try again later" },
 	[DW_REASON_PROXY_HEADER] = { "proxy_header", "it starts with a PROXY protocol header, behind which the server may look for another name", "leave the header out, or add the address to network.allow_out" },
+	[DW_REASON_QUIC_REQUIRED] = { "quic_required", "UDP port 443 of a name must speak QUIC version 1 or 2", "use TCP, another port, or add the address to network.allow_out" },
+	[DW_REASON_QUIC_MALFORMED] = { "quic_malformed", "the QUIC Initial packet is malformed or its hello never became complete", NULL },
+	[DW_REASON_LIMIT_FLOW_RATE] = { "limit_flow_rate", "the sandbox starts more connections in a second than it may (limits.flows_per_second)", "start fewer, or raise the limit" },
+	[DW_REASON_LIMIT_HALF_OPEN] = { "limit_half_open", "the sandbox has as many unanswered connections as it may have (limits.half_open)", "wait for answers, or raise the limit" },
+	[DW_REASON_LIMIT_DNS_RATE] = { "limit_dns_rate", "the sandbox asks for more names in a second, or at one time, than it may (limits.dns_per_second)", "ask less often, or raise the limit" },
+	[DW_REASON_LIMIT_DNS_NAMES] = { "limit_dns_names", "the sandbox asked for more different names under wildcards in a minute than it may (limits.names_per_minute)", "add the names themselves to network.allow_out, or raise the limit" },
+	[DW_REASON_LIMIT_BYTES] = { "limit_bytes", "the sandbox has sent and received as many bytes as it may (limits.bytes)", "raise the limit" },
 };
 /* clang-format on */
 static_assert(DW_COUNT(reasons) == DW_REASON__COUNT, "a row per reason");
@@ -78,13 +86,17 @@ const char *dw_explain(const struct dw_policy *policy, const struct dw_decision 
 {
 	if (size == 0)
 		return "";
-	const struct reason *r = row(d->reason);
 	bool allowed = d->verdict != DW_DENY;
+	bool observed = allowed && d->reason == DW_REASON_OBSERVED;
+	const struct reason *r = row(observed ? d->would : d->reason);
 	char rule[320];
 	dw_policy_rule_text(policy, d->rule, rule, sizeof(rule));
 	bool named = rule[0] != '\0';
-	const char *change = allowed ? NULL : r->change;
-	snprintf(buf, size, "%s %s: %s%s%s%s%s%s.", what, allowed ? "is allowed" : "was refused", r->because,
-		 named ? " (" : "", rule, named ? ")" : "", change ? "; " : "", change ? change : "");
+	const char *change = allowed && !observed ? NULL : r->change;
+	const char *verdict = observed  ? "is only observed and would have been refused"
+			      : allowed ? "is allowed"
+					: "was refused";
+	snprintf(buf, size, "%s %s: %s%s%s%s%s%s.", what, verdict, r->because, named ? " (" : "", rule,
+		 named ? ")" : "", change ? "; " : "", change ? change : "");
 	return buf;
 }

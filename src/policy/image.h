@@ -22,7 +22,7 @@
 #include "policy/policy.h"
 
 #define DW_IMAGE_MAGIC   "dwpolicy" /* 8 bytes, the NUL left out */
-#define DW_IMAGE_VERSION 1u
+#define DW_IMAGE_VERSION 2u
 #define DW_IMAGE_PROBES  64u
 
 enum dw_list {
@@ -40,6 +40,8 @@ enum dw_key_kind {
 
 #define DW_IMAGE_ALLOW_PRESENT 1u
 #define DW_IMAGE_DEFAULT_ALLOW 2u
+#define DW_IMAGE_REJECT        4u
+#define DW_IMAGE_OBSERVE       8u
 
 struct dw_img_section {
 	uint32_t off; /* bytes from the start, a multiple of 8 */

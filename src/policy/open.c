@@ -83,3 +83,13 @@ const char *dw_policy_rule_text(const struct dw_policy *p, uint32_t rule, char *
 		copy_printable(buf + n, size - (size_t)n, text, e.text_n);
 	return buf;
 }
+
+bool dw_policy_rule_is_pattern(const struct dw_policy *p, uint32_t rule)
+{
+	struct dw_img_entry e;
+	const char *text;
+
+	if (!p || !dw_image_entry(&p->img, rule, &e, &text) || e.text_n < 2)
+		return false;
+	return text[0] == '~' || (text[0] == '*' && text[1] == '.');
+}

@@ -56,6 +56,7 @@ enum dw_inspect {
 				* seen (dw_decide_name says deny). A narrower address entry beats them: INSPECT_NONE.
 				*/
 	DW_INSPECT_NONE,       /* splice at once */
+	DW_INSPECT_OBSERVE, /* the policy only observes: look as in STRICT, note what that would have refused, let it pass */
 };
 
 /* One reason for one refusal, the same word in DNS texts, HTTP bodies, records and explanations. */
@@ -65,6 +66,7 @@ enum dw_reason {
 	DW_REASON_ALLOW_ENTRY,   /* an allow_out entry (rule) */
 	DW_REASON_ALLOW_NAME,    /* a pin of a name that an allow_out entry (rule) covers */
 	DW_REASON_ALLOW_DEFAULT, /* nothing denies it and the default is allow */
+	DW_REASON_OBSERVED, /* it would have been refused (dw_decision.would says why), but the policy only observes */
 	/* refused by the floor */
 	DW_REASON_FLOOR_METADATA, /* cloud metadata services */
 	DW_REASON_FLOOR_LINK_LOCAL,
@@ -107,7 +109,14 @@ enum dw_reason {
 	DW_REASON_DNS_MALFORMED,
 	DW_REASON_LIMIT_FLOWS,
 	DW_REASON_GATE_RESOURCES,
-	DW_REASON_PROXY_HEADER, /* a PROXY protocol header, behind which a server would look for a name again */
+	DW_REASON_PROXY_HEADER,    /* a PROXY protocol header, behind which a server would look for a name again */
+	DW_REASON_QUIC_REQUIRED,   /* UDP port 443 of a name that does not speak QUIC version 1 or 2 */
+	DW_REASON_QUIC_MALFORMED,  /* an Initial that can be read in two ways, or whose hello never became complete */
+	DW_REASON_LIMIT_FLOW_RATE, /* new flows per second */
+	DW_REASON_LIMIT_HALF_OPEN, /* flows without an answer or a verdict yet */
+	DW_REASON_LIMIT_DNS_RATE,  /* queries per second, or waiting at one time */
+	DW_REASON_LIMIT_DNS_NAMES, /* different names under wildcards per minute */
+	DW_REASON_LIMIT_BYTES,     /* the byte quota is spent */
 	DW_REASON__COUNT,
 };
 
@@ -121,6 +130,7 @@ struct dw_decision {
 	enum dw_reason reason;
 	enum dw_inspect inspect; /* only for verdicts other than deny */
 	uint32_t rule;           /* index for dw_policy_rule_text, or DW_RULE_NONE */
+	enum dw_reason would;    /* with OBSERVED: the reason of the refusal that did not happen; else NONE */
 };
 
 /* The lists as a client wrote them. Borrowed for the call. */
@@ -131,6 +141,8 @@ struct dw_policy_spec {
 	const char *const *deny;
 	size_t deny_n;
 	bool default_allow; /* the server's default where allow_out is absent and deny_out has no "everything" */
+	bool reject;        /* "blocked": "reject": refused flows are answered (RST, ICMP) instead of dropped */
+	bool observe;       /* "mode": "observe": see dw_decide_observed; allow_out counts as present */
 };
 
 /*
@@ -153,6 +165,13 @@ struct dw_policy;
 int DW_MUST_USE dw_policy_open(const void *image, size_t len, struct dw_policy **ret, struct dw_err *err);
 void dw_policy_close(struct dw_policy *p);
 DW_DEFINE_CLEANUP(struct dw_policy *, dw_policy_close)
+
+/* Whether a rule is a `*.host` or `~regex` entry, under which names without number can be asked for. */
+bool dw_policy_rule_is_pattern(const struct dw_policy *p, uint32_t rule);
+
+/* The two switches of the spec. A NULL policy neither rejects nor observes. */
+bool dw_policy_rejects(const struct dw_policy *p);
+bool dw_policy_observes(const struct dw_policy *p);
 
 /* The entry as written, prefixed by its list: "allow_out[0] api.github.com". "" for DW_RULE_NONE. NUL-terminated. */
 const char *dw_policy_rule_text(const struct dw_policy *p, uint32_t rule, char *buf, size_t size);
@@ -223,6 +242,15 @@ struct dw_decision dw_decide_name(const struct dw_policy *policy, const char *na
  * address entry on some port.) Returns DW_REASON_NONE or why not.
  */
 enum dw_reason dw_decide_answer(const struct dw_policy *policy, const struct dw_floor *floor, const struct dw_addr *a);
+
+/*
+ * What becomes of a decision under a policy that only observes: a refusal by the lists (of an address, a name, or what a
+ * flow showed as it started) turns into ALLOW with reason OBSERVED, inspect OBSERVE and `would` set; the floor, private
+ * addresses, malformed input, limits and failures stay refused, as they would under `allow_out: ["*"]`. STRICT becomes OBSERVE.
+ * Under any other policy the decision comes back as it is. dst: the flow's destination, NULL for a name.
+ */
+struct dw_decision dw_decide_observed(const struct dw_policy *policy, const struct dw_floor *floor,
+				      const struct dw_addr *dst, struct dw_decision d);
 
 /*
  * One sentence for people: what was asked, which rule or the lack of which refused it, what to change. what is a

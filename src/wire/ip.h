@@ -35,3 +35,10 @@ enum dw_unreachable { DW_UNREACH_NET = 0, DW_UNREACH_HOST, DW_UNREACH_PORT, DW_U
 /* ICMP or ICMPv6 destination unreachable quoting p, from `from` (same family as p) to p's source. Needs 128 bytes. */
 size_t dw_packet_unreachable(const struct dw_packet *p, enum dw_unreachable why, const struct dw_addr *from, void *out,
 			     size_t cap);
+
+/*
+ * A UDP datagram, IP and UDP header with checksums in front of payload, IPv4 with DF clear. Both addresses of the same family.
+ * Returns the packet's length, 0 if cap is too small or it would be over 65,535 bytes.
+ */
+size_t dw_packet_udp(const struct dw_addr *src, uint16_t sport, const struct dw_addr *dst, uint16_t dport,
+		     const void *payload, size_t n, void *out, size_t cap);

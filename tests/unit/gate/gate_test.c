@@ -72,7 +72,7 @@ struct gate_sandbox *test_attach(struct gate *g, const char *id, const char *add
 
 	if (addr6)
 		a6 = test_addr(addr6);
-	if (gate_sandbox_attach(g, id, &a4, &a6, 1, t.image, t.image_n, t.policy, &err) < 0)
+	if (gate_sandbox_attach(g, id, &a4, &a6, 1, &(struct dw_limits){ 0 }, t.image, t.image_n, t.policy, &err) < 0)
 		fail_msg("attach: %s", err.message);
 	return gate_sandbox_by_id(g, id);
 }

@@ -581,7 +581,7 @@ static void test_policy_changes_meanwhile(void **state)
 	struct test_policy t = test_policy(other, NULL, false);
 
 	ask(f, "allowed.test", DW_DNS_A);
-	gate_sandbox_update(f->g, f->s, 2, t.image, t.image_n, t.policy);
+	gate_sandbox_update(f->g, f->s, 2, &(struct dw_limits){ 0 }, t.image, t.image_n, t.policy);
 	fake_answer(0, 60, addrs);
 	assert_true(take(f, f->client));
 	assert_int_equal(rcode(), DW_DNS_REFUSED);
@@ -613,7 +613,7 @@ static void test_pin_limit(void **state)
 	assert_int_equal(rcode(), DW_DNS_SERVFAIL);
 	assert_int_equal(answer("allowed.test", DW_DNS_A)->addr_n, 0);
 	assert_int_equal(fake_record.decision.reason, DW_REASON_PIN_LIMIT);
-	gate_sandbox_update(f->g, f->s, 2, t.image, t.image_n, t.policy);
+	gate_sandbox_update(f->g, f->s, 2, &(struct dw_limits){ 0 }, t.image, t.image_n, t.policy);
 	ask(f, "allowed.test", DW_DNS_A);
 	fake_answer(0, 60, addrs);
 	assert_true(take(f, f->client));

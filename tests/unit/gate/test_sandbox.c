@@ -65,7 +65,9 @@ static void attach_fails(struct gate *g, const char *id, const char *addr4, cons
 	struct dw_addr a6 = test_addr(addr6);
 	struct dw_err err = { 0 };
 
-	assert_int_equal(gate_sandbox_attach(g, id, &a4, &a6, 1, t.image, t.image_n, t.policy, &err), -1);
+	assert_int_equal(
+		gate_sandbox_attach(g, id, &a4, &a6, 1, &(struct dw_limits){ 0 }, t.image, t.image_n, t.policy, &err),
+		-1);
 	assert_string_equal(err.code, "exists");
 	assert_int_equal(err.kind, DW_ERR_CONFLICT);
 }
@@ -129,7 +131,7 @@ static void test_update(void **state)
 
 	assert_true(dw_pins_add(s->pins, "example.com", &a, 1));
 	fake_on_rejudge = new_policy_is_in_force;
-	assert_int_equal(gate_sandbox_update(g, s, 2, t.image, t.image_n, t.policy), 0);
+	assert_int_equal(gate_sandbox_update(g, s, 2, &(struct dw_limits){ 0 }, t.image, t.image_n, t.policy), 0);
 	assert_int_equal(fake_rejudged, 1);
 	assert_int_equal(dw_pins_count(s->pins), 1); /* pins are the sandbox's, not the policy's */
 	gate_sandbox_detach(g, s);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gate/limits.h"
+
+/* What everybody may have, however full the gate is otherwise, as long as there is anything left. */
+#define SHARE_MIN 16u
+
+static uint32_t share_of(uint32_t most, uint32_t used)
+{
+	const uint32_t left = most > used ? most - used : 0;
+
+	return DW_MIN(DW_MAX(left / 4, SHARE_MIN), left);
+}
+
+enum dw_reason gate_limit_flow(struct gate *g, struct gate_sandbox *s)
+{
+	const uint32_t total = gate_flows_total(g);
+
+	if (s->limits.bytes && s->bytes_out + s->bytes_in >= s->limits.bytes)
+		return DW_REASON_LIMIT_BYTES;
+	if (s->flow_n >= s->limits.flows)
+		return DW_REASON_LIMIT_FLOWS;
+	if (s->half_open_n >= s->limits.half_open)
+		return DW_REASON_LIMIT_HALF_OPEN;
+	if (s->flow_n >= share_of(GATE_FLOWS_MAX, total))
+		return DW_REASON_GATE_RESOURCES;
+	if (!dw_bucket_take(&s->flow_rate, s->limits.flows_per_second, g->loop.now_ms))
+		return DW_REASON_LIMIT_FLOW_RATE;
+	return DW_REASON_NONE;
+}
+
+enum dw_reason gate_limit_query(struct gate *g, struct gate_sandbox *s)
+{
+	return dw_bucket_take(&s->query_rate, s->limits.dns_per_second, g->loop.now_ms) ? DW_REASON_NONE
+											: DW_REASON_LIMIT_DNS_RATE;
+}
+
+enum dw_reason gate_limit_name(struct gate *g, struct gate_sandbox *s, const char *name, uint32_t rule)
+{
+	if (!dw_policy_rule_is_pattern(s->policy, rule))
+		return DW_REASON_NONE;
+	return dw_name_window_take(&s->names, gate_hash_text(g, name), s->limits.names_per_minute, g->loop.now_ms)
+		       ? DW_REASON_NONE
+		       : DW_REASON_LIMIT_DNS_NAMES;
+}
+
+bool gate_limit_bytes(struct gate_sandbox *s, uint64_t out, uint64_t in)
+{
+	s->bytes_out += out;
+	s->bytes_in += in;
+	return !s->limits.bytes || s->bytes_out + s->bytes_in < s->limits.bytes;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "policy/limits.h"
+
+#include <stdlib.h>
+
+/* A name window is emptied a minute after its first name. */
+#define WINDOW_MS 60000u
+
+static uint32_t fill(uint32_t v, uint32_t dflt, uint32_t most)
+{
+	if (v == 0)
+		return dflt;
+	return v < most ? v : most;
+}
+
+void dw_limits_fill(struct dw_limits *l)
+{
+	l->flows = fill(l->flows, DW_LIMIT_FLOWS, DW_LIMIT_FLOWS_MAX);
+	l->half_open = fill(l->half_open, DW_LIMIT_HALF_OPEN, DW_LIMIT_FLOWS_MAX);
+	l->flows_per_second = fill(l->flows_per_second, DW_LIMIT_FLOWS_PER_SECOND, DW_LIMIT_RATE_MAX);
+	l->dns_per_second = fill(l->dns_per_second, DW_LIMIT_DNS_PER_SECOND, DW_LIMIT_RATE_MAX);
+	l->names_per_minute = fill(l->names_per_minute, DW_LIMIT_NAMES_PER_MINUTE, DW_LIMIT_NAMES_MAX);
+}
+
+bool dw_bucket_take(struct dw_bucket *b, uint32_t rate, uint64_t now_ms)
+{
+	const uint64_t full = 2000u * (uint64_t)rate;
+
+	if (!b->used) {
+		b->tokens_m = full;
+		b->used = true;
+		b->last_ms = now_ms;
+	}
+	if (now_ms > b->last_ms) {
+		const uint64_t passed = now_ms - b->last_ms;
+
+		/* After two seconds it is full whatever was in it; the product cannot overflow then. */
+		b->tokens_m = passed >= 2000 ? full : b->tokens_m + passed * rate;
+		if (b->tokens_m > full)
+			b->tokens_m = full;
+		b->last_ms = now_ms;
+	}
+	if (b->tokens_m < 1000)
+		return false;
+	b->tokens_m -= 1000;
+	return true;
+}
+
+static bool insert(uint64_t *set, uint32_t cap, uint64_t hash)
+{
+	uint32_t i = (uint32_t)hash & (cap - 1);
+
+	while (set[i] && set[i] != hash)
+		i = (i + 1) & (cap - 1);
+	if (set[i] == hash)
+		return false;
+	set[i] = hash;
+	return true;
+}
+
+static bool contains(const struct dw_name_window *w, uint64_t hash)
+{
+	uint32_t i = (uint32_t)hash & (w->cap - 1);
+
+	while (w->set[i] && w->set[i] != hash)
+		i = (i + 1) & (w->cap - 1);
+	return w->set[i] == hash;
+}
+
+static bool grow(struct dw_name_window *w)
+{
+	const uint32_t cap = w->cap ? w->cap * 2 : 64;
+	uint64_t *set = calloc(cap, sizeof(*set));
+
+	if (!set)
+		return false;
+	for (uint32_t i = 0; i < w->cap; i++) {
+		if (w->set[i])
+			insert(set, cap, w->set[i]);
+	}
+	free(w->set);
+	w->set = set;
+	w->cap = cap;
+	return true;
+}
+
+bool dw_name_window_take(struct dw_name_window *w, uint64_t hash, uint32_t max, uint64_t now_ms)
+{
+	if (hash == 0)
+		hash = 1;
+	if (w->n && now_ms - w->start_ms >= WINDOW_MS)
+		dw_name_window_done(w);
+	if (w->n && contains(w, hash))
+		return true;
+	/* Half full at most, so that probing stays short. */
+	if (w->n >= max || (w->n >= w->cap / 2 && !grow(w)))
+		return false;
+	if (w->n == 0)
+		w->start_ms = now_ms;
+	insert(w->set, w->cap, hash);
+	w->n++;
+	return true;
+}
+
+void dw_name_window_done(struct dw_name_window *w)
+{
+	free(w->set);
+	*w = (struct dw_name_window){ 0 };
+}
