@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "core/defence.h"
 #include "policy/hash.h"
 #include "policy/image.h"
 #include "policy/pins.h"
@@ -176,6 +177,8 @@ static struct dw_decision allow_wide(const struct dw_policy *p, enum dw_reason r
 /* What is left when no narrow entry spoke. */
 static struct dw_decision decide_default(const struct dw_policy *p, uint16_t port)
 {
+	if (!dw_defended(DW_DEFENCE_FLOW_POLICY))
+		return allow_wide(p, DW_REASON_ALLOW_DEFAULT, DW_RULE_NONE);
 	uint32_t rule = dw_image_rule_at(&p->img, list_of(p, DW_LIST_ALLOW)->all, port);
 	if (rule != DW_RULE_NONE)
 		return allow_wide(p, DW_REASON_ALLOW_ENTRY, rule);
@@ -310,6 +313,8 @@ struct dw_decision dw_decide_query(const struct dw_policy *policy, const char *n
 	size_t n = strnlen(name, DW_HOST_SIZE);
 	if (n == 0 || n > DW_HOST_MAX)
 		return deny(DW_REASON_NAME_MALFORMED, DW_RULE_NONE);
+	if (!dw_defended(DW_DEFENCE_DNS_POLICY))
+		return allow_wide(policy, DW_REASON_ALLOW_DEFAULT, DW_RULE_NONE);
 	struct groups g;
 	table_groups(policy, DW_LIST_ALLOW, name, n, &g);
 	if (g.n == 0)
@@ -328,6 +333,8 @@ enum dw_reason dw_decide_answer(const struct dw_policy *policy, const struct dw_
 {
 	if (!policy)
 		return DW_REASON_NO_POLICY;
+	if (!dw_defended(DW_DEFENCE_ANSWER_FILTER))
+		return DW_REASON_NONE;
 	struct dw_addr a = dw_addr_normal(addr);
 	enum dw_reason below = dw_floor_check(floor, &a);
 	if (below != DW_REASON_NONE)

@@ -53,7 +53,6 @@ static const struct reason reasons[] = {
 	[DW_REASON_HTTP_UPGRADE] = { "http_upgrade", "the request upgrades to a protocol that the gate cannot follow", "use WebSocket or TLS instead" },
 	[DW_REASON_UNDECIDED] = { "undecided", "its first bytes named no server in time or in size", NULL },
 	[DW_REASON_NAME_GONE] = { "name_gone", "the name behind the address has no address now", "look the name up again" },
-	[DW_REASON_UDP_UNSUPPORTED] = { "udp_unsupported", "UDP other than DNS is not relayed", "use TCP" },
 	[DW_REASON_PROTOCOL_UNSUPPORTED] = { "protocol_unsupported", "only TCP, UDP and DNS can leave a sandbox", NULL },
 	[DW_REASON_DNS_MALFORMED] = { "dns_malformed", "the DNS query is malformed", NULL },
 	[DW_REASON_LIMIT_FLOWS] = { "limit_flows", "the sandbox has as many connections as it may have (limits.flows)", "close some first, or raise the limit" },

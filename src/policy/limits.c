@@ -36,10 +36,11 @@ bool dw_bucket_take(struct dw_bucket *b, uint32_t rate, uint64_t now_ms)
 
 		/* After two seconds it is full whatever was in it; the product cannot overflow then. */
 		b->tokens_m = passed >= 2000 ? full : b->tokens_m + passed * rate;
-		if (b->tokens_m > full)
-			b->tokens_m = full;
 		b->last_ms = now_ms;
 	}
+	/* Outside: the rate may have been lowered since. */
+	if (b->tokens_m > full)
+		b->tokens_m = full;
 	if (b->tokens_m < 1000)
 		return false;
 	b->tokens_m -= 1000;
@@ -88,7 +89,9 @@ bool dw_name_window_take(struct dw_name_window *w, uint64_t hash, uint32_t max, 
 {
 	if (hash == 0)
 		hash = 1;
-	if (w->n && now_ms - w->start_ms >= WINDOW_MS)
+	/* The table ends somewhere, whatever the caller has been told. */
+	max = DW_MIN(max, DW_LIMIT_NAMES_MAX);
+	if (w->n && now_ms > w->start_ms && now_ms - w->start_ms >= WINDOW_MS)
 		dw_name_window_done(w);
 	if (w->n && contains(w, hash))
 		return true;

@@ -37,7 +37,10 @@ struct dw_bucket {
 	uint64_t tokens_m; /* thousandths */
 	bool used;
 };
-/* Takes one token of `rate` per second, at most 2 * rate saved up; false: none there. A clock that runs backwards adds nothing. */
+/*
+ * Takes one token of `rate` per second, at most 2 * rate saved up, by the present rate; false: none there. A clock that runs
+ * backwards adds nothing.
+ */
 bool dw_bucket_take(struct dw_bucket *b, uint32_t rate, uint64_t now_ms);
 
 /* The different names of the current minute, by keyed hash. Zero-initialised; dw_name_window_done frees. */
@@ -46,6 +49,9 @@ struct dw_name_window {
 	uint64_t *set; /* open addressing, 0 = free */
 	uint32_t cap, n;
 };
-/* Whether a name with this hash may be asked for: it is known in this window, or there was room for it. Fails closed (memory). */
+/*
+ * Whether a name with this hash may be asked for: it is known in this window, or there was room for it (at most max names,
+ * DW_LIMIT_NAMES_MAX at most). Fails closed (memory). A clock that runs backwards starts no new window.
+ */
 bool DW_MUST_USE dw_name_window_take(struct dw_name_window *w, uint64_t hash, uint32_t max, uint64_t now_ms);
 void dw_name_window_done(struct dw_name_window *w);

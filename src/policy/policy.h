@@ -104,7 +104,6 @@ enum dw_reason {
 	DW_REASON_UNDECIDED,    /* the first bytes never became decidable in time or size */
 	DW_REASON_NAME_GONE,    /* the pinned name resolves to nothing dialable now */
 	/* refused for another reason */
-	DW_REASON_UDP_UNSUPPORTED, /* UDP other than DNS */
 	DW_REASON_PROTOCOL_UNSUPPORTED,
 	DW_REASON_DNS_MALFORMED,
 	DW_REASON_LIMIT_FLOWS,

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "core/defence.h"
 #include "core/netplan.h"
 
 struct block4 {
@@ -201,6 +202,8 @@ static bool is_host(const struct dw_floor *floor, const struct dw_addr *a)
 
 enum dw_reason dw_floor_check(const struct dw_floor *floor, const struct dw_addr *addr)
 {
+	if (!dw_defended(DW_DEFENCE_FLOOR))
+		return DW_REASON_NONE;
 	struct dw_addr a = dw_addr_normal(addr);
 	struct dw_addr_block block = dw_addr_block_of(&a);
 	enum dw_reason liftable = DW_REASON_NONE;
@@ -234,5 +237,5 @@ bool dw_floor_is_private(const struct dw_floor *floor, const struct dw_addr *add
 {
 	struct dw_addr a = dw_addr_normal(addr);
 	struct dw_addr_block block = dw_addr_block_of(&a);
-	return block.class == DW_CLASS_PRIVATE && !excepted(floor, &a, block.len);
+	return block.class == DW_CLASS_PRIVATE && !excepted(floor, &a, block.len) && dw_defended(DW_DEFENCE_PRIVATE);
 }

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#include "core/defence.h"
+
 struct walk {
 	struct dw_span msg;
 	struct dw_rd answers; /* at the first record of the answer section */
@@ -204,7 +206,7 @@ enum { SVC_MANDATORY = 0, SVC_IPV4HINT = 4, SVC_ECH = 5, SVC_IPV6HINT = 6 };
 
 static bool is_stripped(uint16_t key)
 {
-	return key == SVC_IPV4HINT || key == SVC_ECH || key == SVC_IPV6HINT;
+	return (key == SVC_IPV4HINT || key == SVC_ECH || key == SVC_IPV6HINT) && dw_defended(DW_DEFENCE_HTTPS_RECORDS);
 }
 
 /* RFC 9460 section 8: at least one key, ascending, not key 0. *ret_usable: none of them is one that is taken out. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packets that the gate writes back into the TUN device: resets and unreachables. */
+/* Packets that the gate writes back into the TUN device: resets, unreachables, UDP datagrams. */
 #include "wire/ip_internal.h"
 
 #include <netinet/icmp6.h>
@@ -10,6 +10,7 @@
 #define IP6_HEADER    40
 #define TCP_HEADER    20
 #define ICMP_HEADER   8
+#define UDP_HEADER    8
 #define ICMP6_QUOTE   80 /* what 128 bytes leave: a chain of extension headers is cut */
 #define HOP_LIMIT     64
 #define DONT_FRAGMENT 0x4000
@@ -138,5 +139,40 @@ size_t dw_packet_unreachable(const struct dw_packet *p, enum dw_unreachable why,
 	size_t at = header_size(from);
 	uint32_t pseudo = v4 ? 0 : pseudo_sum(from, &p->src, proto, body);
 	dw_wr_patch_u16(&w, at + 2, ip_checksum(w.buf + at, body, pseudo));
+	return w.len;
+}
+
+/* An IPv4 header that lets the packet be fragmented. */
+static void allow_fragments(struct dw_wr *w, uint16_t id)
+{
+	dw_wr_patch_u16(w, 4, id);
+	dw_wr_patch_u16(w, 6, 0);
+	dw_wr_patch_u16(w, 10, 0);
+	dw_wr_patch_u16(w, 10, ip_checksum(w->buf, IP4_HEADER, 0));
+}
+
+size_t dw_packet_udp(const struct dw_addr *src, uint16_t sport, const struct dw_addr *dst, uint16_t dport,
+		     const void *payload, size_t n, void *out, size_t cap)
+{
+	size_t at = header_size(src);
+	if (src->family != dst->family || src->family == DW_AF_NONE || n > UINT16_MAX - at - UDP_HEADER)
+		return 0;
+	size_t body = UDP_HEADER + n;
+	struct dw_wr w = dw_wr_init(out, cap);
+	write_ip(&w, src, dst, IPPROTO_UDP, body);
+	dw_wr_u16(&w, sport);
+	dw_wr_u16(&w, dport);
+	dw_wr_u16(&w, (uint16_t)body);
+	dw_wr_u16(&w, 0); /* checksum */
+	dw_wr_bytes(&w, payload, n);
+	if (!dw_wr_ok(&w))
+		return 0;
+	uint16_t sum = ip_checksum(w.buf + at, body, pseudo_sum(src, dst, IPPROTO_UDP, body));
+	if (sum == 0) /* would say that there is none (RFC 768), which IPv6 forbids */
+		sum = 0xffff;
+	dw_wr_patch_u16(&w, at + 6, sum);
+	/* No counter in a pure library: the checksum as identification keeps fragments of two datagrams apart as well. */
+	if (src->family == DW_AF_4)
+		allow_fragments(&w, sum);
 	return w.len;
 }

@@ -8,9 +8,12 @@
 #include "core/wr.h"
 
 enum {
+	RECORD_CCS = 20,
 	RECORD_ALERT = 21,
 	RECORD_HANDSHAKE = 22,
 	HANDSHAKE_CLIENT_HELLO = 1,
+	HANDSHAKE_SERVER_HELLO = 2,
+	ALERT_WARNING = 1,
 	NAME_TYPE_HOST = 0,
 	EXT_SERVER_NAME = 0x0000,
 	EXT_SUPPORTED_VERSIONS = 0x002b,
@@ -183,6 +186,23 @@ static size_t join_records(struct dw_rd r, uint8_t *scratch)
 	return out.len;
 }
 
+enum dw_parse dw_tls_hello_message_parse(const void *data, size_t n, struct dw_tls_hello *ret)
+{
+	struct dw_rd r = dw_rd_init(data, n, false);
+	struct scan s = { 0 };
+	enum dw_parse status = count_fragment(&s, (struct dw_span){ .p = r.p, .n = n }, n);
+	if (status != DW_PARSE_OK)
+		return status;
+	if (!complete(&s))
+		return DW_PARSE_MORE;
+	struct dw_tls_hello hello = { .stream_n = n };
+	dw_rd_bytes(&r, HANDSHAKE_HEADER);
+	if (!read_hello(r, &hello))
+		return DW_PARSE_BAD;
+	*ret = hello;
+	return DW_PARSE_OK;
+}
+
 enum dw_parse dw_tls_hello_parse(const void *data, size_t n, uint8_t *scratch, struct dw_tls_hello *ret)
 {
 	size_t window = DW_MIN(n, DW_TLS_HELLO_MAX);
@@ -194,14 +214,12 @@ enum dw_parse dw_tls_hello_parse(const void *data, size_t n, uint8_t *scratch, s
 	if (status != DW_PARSE_OK)
 		return status;
 
-	struct dw_tls_hello hello = { .stream_n = window - r.n };
-	size_t size = join_records(dw_rd_init(data, hello.stream_n, false), scratch);
-	struct dw_rd message = dw_rd_init(scratch, size, false);
-	dw_rd_bytes(&message, HANDSHAKE_HEADER);
-	if (!dw_rd_ok(&message) || !read_hello(message, &hello))
-		return DW_PARSE_BAD;
-	*ret = hello;
-	return DW_PARSE_OK;
+	size_t stream_n = window - r.n;
+	size_t size = join_records(dw_rd_init(data, stream_n, false), scratch);
+	status = dw_tls_hello_message_parse(scratch, size, ret);
+	if (status == DW_PARSE_OK)
+		ret->stream_n = stream_n;
+	return status;
 }
 
 /* r stands behind the content type. */
@@ -244,6 +262,89 @@ enum dw_parse dw_tls_looks_like(const void *data, size_t n)
 	if (type == RECORD_HANDSHAKE || type == RECORD_ALERT)
 		return guess_record(r, type);
 	return type >= 0x80 && type <= 0xc7 ? guess_sslv2(r) : DW_PARSE_BAD;
+}
+
+/* SHA-256 of "HelloRetryRequest" (RFC 8446 section 4.1.3). */
+static const uint8_t retry_random[32] = {
+	0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+	0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+};
+
+/* Without the extensions, which TLS 1.2 can do without; and with the longest of everything. */
+#define SERVER_BODY_MIN (2 + 32 + 1 + 2 + 1)
+#define SERVER_BODY_MAX (SERVER_BODY_MIN + SESSION_ID_MAX + 2 + 65535)
+
+static uint32_t server_body(const struct dw_tls_server *s)
+{
+	return (uint32_t)s->head[1] << 16 | (uint32_t)s->head[2] << 8 | s->head[3];
+}
+
+/* A byte of a record's header. False: no record that may stand there. */
+static bool server_record(struct dw_tls_server *s, uint8_t c)
+{
+	const uint8_t *h = s->record;
+
+	s->record[s->record_n++] = c;
+	if (s->record_n == 1) /* nothing stands between the parts of a message */
+		return c == RECORD_HANDSHAKE || ((c == RECORD_CCS || c == RECORD_ALERT) && s->n == 0 && s->skip == 0);
+	if (s->record_n == 2)
+		return c == 3;
+	if (s->record_n < RECORD_HEADER)
+		return true;
+	s->left = (uint16_t)(h[3] << 8 | h[4]);
+	if (h[0] == RECORD_HANDSHAKE)
+		return s->left > 0 && s->left <= RECORD_MAX && ++s->records <= DW_TLS_RECORDS_MAX;
+	return s->left == (h[0] == RECORD_ALERT ? 2 : 1) && ++s->records <= DW_TLS_RECORDS_MAX;
+}
+
+/* A byte of a message's head. */
+static enum dw_tls_answer server_message(struct dw_tls_server *s, uint8_t c)
+{
+	s->head[s->n++] = c;
+	if (s->n == 1 && c != HANDSHAKE_SERVER_HELLO)
+		return DW_TLS_ANSWER_OTHER;
+	if (s->n == HANDSHAKE_HEADER && (server_body(s) < SERVER_BODY_MIN || server_body(s) > SERVER_BODY_MAX))
+		return DW_TLS_ANSWER_OTHER;
+	if (s->n == HANDSHAKE_HEADER + 1 && c != 3)
+		return DW_TLS_ANSWER_OTHER;
+	if (s->n < DW_TLS_SERVER_HEAD)
+		return DW_TLS_ANSWER_MORE;
+	if (memcmp(s->head + HANDSHAKE_HEADER + 2, retry_random, sizeof(retry_random)) != 0)
+		return DW_TLS_ANSWER_HELLO;
+	s->skip = server_body(s) - (DW_TLS_SERVER_HEAD - HANDSHAKE_HEADER);
+	s->n = 0;
+	return DW_TLS_ANSWER_RETRY;
+}
+
+static enum dw_tls_answer server_byte(struct dw_tls_server *s, uint8_t c)
+{
+	if (s->left == 0) {
+		if (!server_record(s, c))
+			return DW_TLS_ANSWER_OTHER;
+		s->record_n %= RECORD_HEADER;
+		return DW_TLS_ANSWER_MORE;
+	}
+	s->left--;
+	if (s->record[0] == RECORD_CCS)
+		return c == 1 ? DW_TLS_ANSWER_MORE : DW_TLS_ANSWER_OTHER;
+	if (s->record[0] == RECORD_ALERT) /* its level, and then what it is about */
+		return s->left == 0 || c == ALERT_WARNING ? DW_TLS_ANSWER_MORE : DW_TLS_ANSWER_OTHER;
+	if (s->skip == 0)
+		return server_message(s, c);
+	s->skip--;
+	return DW_TLS_ANSWER_MORE;
+}
+
+enum dw_tls_answer dw_tls_server_hello_kind(struct dw_tls_server *s, const void *data, size_t n, size_t *ret_used)
+{
+	enum dw_tls_answer answer = DW_TLS_ANSWER_MORE;
+	const uint8_t *p = data;
+	size_t i = 0;
+
+	while (i < n && answer == DW_TLS_ANSWER_MORE)
+		answer = server_byte(s, p[i++]);
+	*ret_used = i;
+	return answer;
 }
 
 void dw_tls_alert_build(uint8_t description, uint8_t out[static DW_TLS_ALERT_SIZE])

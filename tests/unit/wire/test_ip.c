@@ -249,6 +249,66 @@ static void test_unreachable_family(void **state)
 	assert_int_equal(dw_packet_unreachable(&p, DW_UNREACH_NET, &none, out, sizeof(out)), 0);
 }
 
+/* Built from parsed addresses, read back, checksums right; sizes odd and even up to the largest. */
+static void test_udp(void **state)
+{
+	static const char *const packets[] = { V4("001e", "0000", "11") UDP, V6("000a", "11") UDP };
+	static const size_t sizes[] = { 0, 1, 2, 7, 1200, 1472, 65535 - 48, 65535 - 28 };
+	static uint8_t payload[65536], out[65536], all[65536 + 40];
+	for (size_t i = 0; i < sizeof(payload); i++)
+		payload[i] = (uint8_t)(i * 7 + i / 256);
+	for (size_t i = 0; i < DW_COUNT(packets) * DW_COUNT(sizes); i++) {
+		uint8_t buf[256];
+		struct dw_packet p, back;
+		parse_text(packets[i % 2], buf, sizeof(buf), &p);
+		size_t n = sizes[i / 2], at = i % 2 ? 40 : 20, total = at + 8 + n;
+		size_t got = dw_packet_udp(&p.dst, 443, &p.src, 54321, payload, n, out, sizeof(out));
+		assert_int_equal(got, total > 65535 ? 0 : total);
+		if (!got)
+			continue;
+		assert_status(dw_packet_parse(at_guard(out, got), got, &back), DW_PARSE_OK);
+		assert_int_equal(back.proto, IPPROTO_UDP);
+		assert_true(dw_addr_eq(&back.src, &p.dst));
+		assert_true(dw_addr_eq(&back.dst, &p.src));
+		assert_int_equal(back.sport, 443);
+		assert_int_equal(back.dport, 54321);
+		assert_int_equal(back.payload.n, n);
+		assert_memory_equal(back.payload.p, payload, n);
+		if (at == 20)
+			assert_int_equal(out[6] | out[7], 0); /* no DF, no fragment */
+		assert_true(out[at + 6] | out[at + 7]);
+		memset(all, 0, 40);
+		memcpy(all, back.src.b, 16);
+		memcpy(all + 16, back.dst.b, 16);
+		all[34] = (uint8_t)((8 + n) >> 8);
+		all[35] = (uint8_t)(8 + n);
+		all[39] = IPPROTO_UDP;
+		memcpy(all + 40, out + at, 8 + n);
+		assert_int_equal(ip_checksum(all, 40 + 8 + n, 0), 0);
+		for (size_t cap = n > 1200 ? got - 3 : 0; cap < got; cap++)
+			assert_int_equal(dw_packet_udp(&p.dst, 443, &p.src, 54321, payload, n, out, cap), 0);
+	}
+}
+
+/* A sum of 0 goes as ffff (RFC 768): here the payload makes it so. And what can not be built. */
+static void test_udp_edges(void **state)
+{
+	uint8_t out[64], payload[2] = { 0 };
+	const struct dw_addr a = { .family = DW_AF_4, .b = { 10, 0, 0, 1 } },
+			     b = { .family = DW_AF_4, .b = { 10, 0, 0, 2 } };
+	const struct dw_addr six = { .family = DW_AF_6, .b = { 0xfd } }, none = { 0 };
+	assert_int_equal(dw_packet_udp(&a, 1, &b, 2, payload, 2, out, sizeof(out)), 30);
+	memcpy(payload, out + 26, 2); /* adding the sum's complement to the sum gives all ones */
+	assert_int_equal(dw_packet_udp(&a, 1, &b, 2, payload, 2, out, sizeof(out)), 30);
+	assert_int_equal(out[26], 0xff);
+	assert_int_equal(out[27], 0xff);
+	assert_int_equal(dw_packet_udp(&a, 1, &six, 2, payload, 2, out, sizeof(out)), 0);
+	assert_int_equal(dw_packet_udp(&six, 1, &a, 2, payload, 2, out, sizeof(out)), 0);
+	assert_int_equal(dw_packet_udp(&none, 1, &none, 2, payload, 2, out, sizeof(out)), 0);
+	assert_int_equal(dw_packet_udp(&a, 1, &b, 2, payload, SIZE_MAX, out, sizeof(out)), 0);
+	assert_int_equal(dw_packet_udp(&a, 1, &b, 2, NULL, 0, out, sizeof(out)), 28);
+}
+
 /* RFC 1071 section 3, and an odd length. */
 static void test_checksum(void **state)
 {
@@ -265,6 +325,8 @@ int main(void)
 	add_test("what gets no reset", test_no_rst);
 	add_test("unreachables", test_unreachable);
 	add_test("an unreachable from another family", test_unreachable_family);
+	add_test("UDP datagrams", test_udp);
+	add_test("UDP datagrams: a sum of 0, and none", test_udp_edges);
 	add_test("the checksum", test_checksum);
 	return run_all("ip");
 }

@@ -245,6 +245,24 @@ static void test_big_by_records(void **state)
 	}
 }
 
+/* The same message without records: every prefix, the whole, and a byte more. */
+static void test_message(void **state)
+{
+	struct dw_tls_hello h, whole;
+	size_t n = assemble(HELLO_OPENSSL, buf, sizeof(buf)) - 5;
+	assert_status(parse(buf, n + 5, &whole), DW_PARSE_OK);
+	for (size_t len = 0; len < n; len++)
+		assert_status(dw_tls_hello_message_parse(at_guard(buf + 5, len), len, &h), DW_PARSE_MORE);
+	assert_status(dw_tls_hello_message_parse(at_guard(buf + 5, n), n, &h), DW_PARSE_OK);
+	assert_int_equal(h.stream_n, n);
+	assert_string_equal(h.sni, whole.sni);
+	assert_int_equal(h.has_tls13, whole.has_tls13);
+	buf[n + 5] = 1;
+	assert_status(dw_tls_hello_message_parse(at_guard(buf + 5, n + 1), n + 1, &h), DW_PARSE_BAD);
+	buf[5] = 2;
+	assert_status(dw_tls_hello_message_parse(at_guard(buf + 5, 1), 1, &h), DW_PARSE_BAD);
+}
+
 static void test_looks_like(void **state)
 {
 	static const struct {
@@ -284,6 +302,7 @@ int main(void)
 	add_test("EC-139 records of one byte, every prefix", test_one_byte_records);
 	add_test("EC-140 large hellos", test_large);
 	add_test("EC-140 over the limit by record headers", test_big_by_records);
+	add_test("a message without records", test_message);
 	add_test("looks like TLS", test_looks_like);
 	add_test("an alert", test_alert);
 	return run_all("tls_hello");
