@@ -12,22 +12,26 @@ ALLOWED = {
     "wire": {"core"},
     "proto": {"core"},
     "sys": {"core"},
-    "loop": {"core"},
-    "gate": {"core", "policy", "wire", "proto", "loop"},
+    "loop": {"core", "sys"},
+    "gate": {"core", "policy", "wire", "proto", "sys", "loop"},
     "runtime": {"core", "proto", "sys"},
     "agent": {"core", "proto", "sys"},
-    "daemon": {"core", "policy", "proto", "runtime"},
+    "cli": {"core", "policy"},
+    "daemon": {"core", "policy", "proto", "sys", "runtime"},
 }
 PURE = {"core", "policy", "wire", "proto"}
 PURE_SYSTEM = {
     "stddef.h", "stdint.h", "stdbool.h", "stdlib.h", "string.h", "stdio.h", "stdarg.h", "limits.h", "errno.h",
     "ctype.h", "inttypes.h", "netinet/in.h", "netinet/icmp6.h", "netinet/ip_icmp.h", "arpa/inet.h", "endian.h", "pcre2.h", "unistd.h", "assert.h",
 }
+# libcrypto opens QUIC Initials, whose keys are public: arithmetic, no I/O.
+PURE_LAYER = {"wire": re.compile(r"openssl/")}
 # stdio.h is there for snprintf; what does I/O or reads a clock is refused by name.
 IMPURE_CALLS = re.compile(
     r"\b(open|fopen|read|write|recv|send|time|clock_gettime|gettimeofday|getenv|getaddrinfo|printf|puts|exit|fork)\s*\("
 )
-PURE_EXCEPTIONS = {("core", "err.c"), ("core", "macros.h")}  # the assertion's last words; close() of the clean-up helper
+# The assertion's last words; close() of the clean-up helper; switches of test builds.
+PURE_EXCEPTIONS = {("core", "err.c"), ("core", "macros.h"), ("core", "defence.c")}
 
 
 def main() -> int:
@@ -47,7 +51,9 @@ def main() -> int:
                 bad = 1
             if layer not in PURE or (layer, path.name) in PURE_EXCEPTIONS:
                 continue
-            if (m := re.match(r"\s*#\s*include\s+<([^>]+)>", line)) and m[1] not in PURE_SYSTEM:
+            own = PURE_LAYER.get(layer)
+            if (m := re.match(r"\s*#\s*include\s+<([^>]+)>", line)) and m[1] not in PURE_SYSTEM and not (
+                    own and own.match(m[1])):
                 print(f"{where}: {layer} is pure; <{m[1]}> is not on its list")
                 bad = 1
             code = re.sub(r'"(\\.|[^"\\])*"|/\*.*?\*/', "", line)

@@ -6,11 +6,15 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <pthread.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include "loop/loop.h"
+#include "sys/clock.h"
 
 static char order[256];
 
@@ -310,6 +314,118 @@ static void test_run_until_stop(void **state)
 	assert_true(l->now_ms >= before + 20);
 }
 
+#ifdef DECLAW_TEST_HOOKS
+static int64_t *clock_file; /* wall microseconds, monotonic milliseconds */
+
+static int setup_clock(void **state)
+{
+	char path[] = "/tmp/test_loop_clock.XXXXXX";
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, 16), 0);
+	clock_file = mmap(NULL, 16, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	assert_true(clock_file != MAP_FAILED);
+	close(fd);
+	dw_clock_use_file(path);
+	assert_int_equal(unlink(path), 0);
+	assert_true(dw_clock_is_movable());
+	return setup(state);
+}
+
+static int teardown_clock(void **state)
+{
+	dw_clock_use_file(NULL);
+	assert_false(dw_clock_is_movable());
+	munmap(clock_file, 16);
+	return teardown(state);
+}
+
+#define DAY_MS 86400000
+
+static void test_clocks_move(void **state)
+{
+	const uint64_t mono = dw_clock_mono_ms();
+	const uint64_t boot = dw_clock_boot_ms();
+	const int64_t wall = dw_clock_wall_us();
+
+	clock_file[1] = DAY_MS;
+	assert_in_range(dw_clock_mono_ms(), mono + DAY_MS, mono + DAY_MS + 10000);
+	assert_in_range(dw_clock_boot_ms(), boot + DAY_MS, boot + DAY_MS + 10000);
+	assert_in_range(dw_clock_wall_us(), wall, wall + 10000000);
+	clock_file[0] = -1000ll * DAY_MS;
+	assert_true(dw_clock_wall_us() < wall - 999ll * DAY_MS);
+}
+
+/* A day passes at once: what is due runs, in order and once, what is not waits on, and it goes on as usual. */
+static void test_a_day_passes(void **state)
+{
+	struct dw_loop *l = *state;
+	struct dw_timer t[4] = { 0 };
+	static char names[4][2] = { "a", "b", "c", "d" };
+	const uint64_t at[4] = { DAY_MS, 3600000, 2 * DAY_MS, 1000 };
+	const uint64_t start = l->now_ms;
+
+	for (size_t i = 0; i < 4; i++)
+		assert_int_equal(dw_timer_set(l, &t[i], start + at[i], note_arg, names[i]), 0);
+	assert_int_equal(dw_loop_once(l, 0), 0);
+	assert_string_equal(order, "");
+	clock_file[1] = DAY_MS;
+	assert_int_equal(dw_loop_once(l, 0), 0);
+	assert_string_equal(order, "dba");
+	assert_int_equal(l->heap_n, 1);
+	assert_in_range(l->now_ms, start + DAY_MS, start + DAY_MS + 10000);
+	assert_int_equal(dw_timer_set(l, &t[0], l->now_ms + 30, note_arg, names[0]), 0);
+	while (t[0].index)
+		assert_int_equal(dw_loop_once(l, -1), 0);
+	assert_string_equal(order, "dbaa");
+	assert_int_equal(l->heap_n, 1);
+	dw_timer_del(l, &t[2]);
+}
+
+static void *move_a_day(void *arg)
+{
+	const struct timespec pause = { .tv_nsec = 50000000 };
+
+	nanosleep(&pause, NULL);
+	__atomic_store_n(&clock_file[1], DAY_MS, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* ... also while the loop sleeps. */
+static void test_a_day_passes_asleep(void **state)
+{
+	struct dw_loop *l = *state;
+	struct dw_timer t = { 0 };
+	struct timespec before;
+	struct timespec after;
+	pthread_t thread;
+
+	assert_int_equal(dw_timer_set(l, &t, l->now_ms + 3600000, stop_loop, l), 0);
+	clock_gettime(CLOCK_MONOTONIC, &before);
+	assert_int_equal(pthread_create(&thread, NULL, move_a_day, NULL), 0);
+	assert_int_equal(dw_loop_run(l), 0);
+	clock_gettime(CLOCK_MONOTONIC, &after);
+	pthread_join(thread, NULL);
+	assert_true(after.tv_sec - before.tv_sec < 5);
+}
+
+/* The wall clock is nobody's business here. */
+static void test_wall_clock_jumps(void **state)
+{
+	struct dw_loop *l = *state;
+	struct dw_timer t = { 0 };
+	const uint64_t start = l->now_ms;
+
+	assert_int_equal(dw_timer_set(l, &t, start + 60, note_arg, order + 100), 0);
+	for (int i = 0; t.index; i++) {
+		clock_file[0] = i % 2 ? 1000ll * DAY_MS : -1000ll * DAY_MS;
+		assert_int_equal(dw_loop_once(l, -1), 0);
+	}
+	assert_in_range(l->now_ms, start + 60, start + 10000);
+}
+#endif
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -321,6 +437,12 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_watch_set_and_errors, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_defer_order_and_requeue, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_run_until_stop, setup, teardown),
+#ifdef DECLAW_TEST_HOOKS
+		cmocka_unit_test_setup_teardown(test_clocks_move, setup_clock, teardown_clock),
+		cmocka_unit_test_setup_teardown(test_a_day_passes, setup_clock, teardown_clock),
+		cmocka_unit_test_setup_teardown(test_a_day_passes_asleep, setup_clock, teardown_clock),
+		cmocka_unit_test_setup_teardown(test_wall_clock_jumps, setup_clock, teardown_clock),
+#endif
 	};
 
 	return cmocka_run_group_tests_name("loop", tests, NULL, NULL);
