@@ -13,8 +13,8 @@ api_handler api_command_run, api_command_list;
 /* api_files.c */
 api_handler api_file_read, api_file_write, api_file_upload;
 extern const struct route_stream api_file_upload_stream;
-/* api_network.c */
-api_handler api_network_log, api_network_put;
+/* api_network.c, api_network_log.c */
+api_handler api_network_get, api_network_put, api_network_patch, api_network_suggest, api_network_log;
 
 /* A path inside a sandbox: not empty, not too long, no `..` component. INVALID "invalid_path". */
 int DW_MUST_USE api_check_path(const char *path, const char *field, struct dw_err *err);

@@ -38,7 +38,7 @@ static int add_tokens(json_t *j, struct dw_err *err)
 /* The answer as text, kept for replays. */
 static int create(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
-	auto_create_spec struct create_spec spec = { .policy_fd = -1 };
+	auto_create_spec struct create_spec spec = { .network = { .policy_fd = -1 } };
 	auto_record struct record r = { 0 };
 	auto_json json_t *j = NULL;
 	if (create_spec_parse(rq->json, rq->app->options.default_allow, &spec, err) < 0 ||

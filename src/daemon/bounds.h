@@ -69,6 +69,14 @@
 #define DAEMON_LOG_BATCH         1000u
 #define DAEMON_LOG_LIMIT_DEFAULT 100u
 #define DAEMON_LOG_LIMIT_MAX     1000u
+#define DAEMON_OBSERVED_SANDBOX  5000u   /* kinds of traffic that are kept of a sandbox which only observes */
+#define DAEMON_OBSERVED_ROWS     500000u /* in all; then those of the sandbox seen first go: a hundred full ones fit */
+#define DAEMON_FOLLOWERS         64u     /* who read a log as it grows; a connection and a thread each */
+#define DAEMON_FOLLOWERS_SANDBOX 8u
+#define DAEMON_FOLLOW_BYTES      (256u << 10) /* that wait for one slow reader; newer rows are dropped and counted */
+#define DAEMON_FOLLOW_SNDBUF     (32 << 10)   /* of its socket; the kernel doubles it */
+#define DAEMON_FOLLOW_PAGE       100u         /* rows of the past read at a time */
+#define DAEMON_FOLLOW_ALIVE_MS   15000        /* a comment as often as this, so that a dead connection is noticed */
 #define DAEMON_LIST_DEFAULT      100u
 #define DAEMON_LIST_MAX          1000u
 

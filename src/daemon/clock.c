@@ -6,12 +6,11 @@
 #include <time.h>
 
 #include "core/macros.h"
+#include "sys/clock.h"
 
 int64_t clock_wall_us(void)
 {
-	struct timespec ts;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+	return dw_clock_wall_us();
 }
 
 int64_t clock_mono_ms(void)

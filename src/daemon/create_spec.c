@@ -10,9 +10,7 @@
 void create_spec_done(struct create_spec *s)
 {
 	record_done(&s->record);
-	if (s->policy_fd >= 0)
-		close(s->policy_fd);
-	s->policy_fd = -1;
+	network_spec_done(&s->network);
 }
 
 int create_spec_timeout(int64_t value, const char *field, uint32_t *ret, struct dw_err *err)
@@ -234,7 +232,7 @@ static int read_network(const json_t *body, json_t *from_security, bool default_
 		return -1;
 	if (!network)
 		network = from_security;
-	if (network_spec_compile(network, default_allow, &s->policy_fd, err) < 0)
+	if (network_spec_compile(network, default_allow, &s->network, err) < 0)
 		return -1;
 	s->record.doc->network = json_deep_copy(network);
 	return 0;
@@ -262,7 +260,7 @@ static int check_refused(const json_t *body, struct dw_err *err)
 
 int create_spec_parse(const json_t *body, bool default_allow, struct create_spec *ret, struct dw_err *err)
 {
-	auto_create_spec struct create_spec s = { .policy_fd = -1 };
+	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
 	auto_json json_t *network = NULL;
 	s.record.doc = record_doc_new();
 	if (!s.record.doc)
@@ -278,6 +276,6 @@ int create_spec_parse(const json_t *body, bool default_allow, struct create_spec
 	s.record.memory_mb = DAEMON_SANDBOX_MEMORY_MB;
 	*ret = s;
 	/* Moved: the cleanup of the local must find nothing. */
-	s = (struct create_spec){ .policy_fd = -1 };
+	s = (struct create_spec){ .network = { .policy_fd = -1 } };
 	return 0;
 }

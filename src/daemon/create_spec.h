@@ -2,11 +2,12 @@
 /* A create request, every field checked: nothing is made before all of it is known to be good. */
 #pragma once
 
+#include "daemon/network_spec.h"
 #include "daemon/record.h"
 
 struct create_spec {
 	struct record record; /* template, name, timeout and the JSON members; the rest is zero */
-	int policy_fd;        /* sealed policy image; -1 = none */
+	struct network_spec network;
 };
 
 /* Fills *ret from the request body. On failure (INVALID or FORBIDDEN, naming the field) *ret holds nothing. */

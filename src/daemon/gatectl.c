@@ -11,6 +11,7 @@
 #include "daemon/clock.h"
 #include "daemon/gatectl_spawn.h"
 #include "daemon/bounds.h"
+#include "daemon/limits_spec.h"
 #include "daemon/log.h"
 
 #define BACKOFF_MAX_MS 1000
@@ -114,6 +115,7 @@ static void end_life(struct gatectl *g)
 	pthread_mutex_lock(&g->send);
 	gate_process_end(&g->process);
 	pthread_mutex_unlock(&g->send);
+	g->config.on_end(g->config.arg);
 }
 
 /* Sleeps before the next start; false when the daemon stops. */
@@ -345,14 +347,28 @@ static int check(const json_t *reply, const char **ret_code, struct dw_err *err)
 			  message ? message : "no reason given");
 }
 
+/* The members that attach and update share. */
+static json_t *attach_message(const char *op, const struct gatectl_attach *a)
+{
+	json_t *limits = limits_spec_json(&a->limits);
+	json_t *msg = json_pack("{ss ss sI}", "op", op, "sandbox", a->sandbox, "generation", (json_int_t)a->generation);
+	if (msg && limits)
+		json_object_set_new(msg, "limits", DW_TAKE(limits));
+	json_decref(limits);
+	return msg;
+}
+
 int gatectl_attach(struct gatectl *g, const struct gatectl_attach *a, uint64_t *ret_instance, struct dw_err *err)
 {
-	char a4[DW_ADDR_STRLEN], a6[DW_ADDR_STRLEN];
-	json_t *msg = json_pack("{ss ss ss ss sI}", "op", "attach", "sandbox", a->sandbox, "addr4",
-				dw_addr_format(&a->addr4, a4), "addr6", dw_addr_format(&a->addr6, a6), "generation",
-				(json_int_t)a->generation);
+	char text[DW_ADDR_STRLEN];
+	json_t *msg = attach_message("attach", a);
 	auto_json json_t *reply = NULL;
 	const char *code = "";
+	if (msg) {
+		json_object_set_new(msg, "addr4", json_string(dw_addr_format(&a->addr4, text)));
+		if (a->addr6.family != DW_AF_NONE)
+			json_object_set_new(msg, "addr6", json_string(dw_addr_format(&a->addr6, text)));
+	}
 	if (call(g, msg, a->policy_fd, a->wait_ms, &reply, ret_instance, err) < 0)
 		return -1;
 	if (check(reply, &code, err) == 0 || strcmp(code, "exists") == 0)
@@ -360,15 +376,30 @@ int gatectl_attach(struct gatectl *g, const struct gatectl_attach *a, uint64_t *
 	return -1;
 }
 
-int gatectl_update(struct gatectl *g, const char *sandbox, uint64_t generation, int policy_fd, struct dw_err *err)
+int gatectl_update(struct gatectl *g, const struct gatectl_attach *a, struct dw_err *err)
 {
-	json_t *msg = json_pack("{ss ss sI}", "op", "update", "sandbox", sandbox, "generation", (json_int_t)generation);
 	auto_json json_t *reply = NULL;
 	const char *code;
 	uint64_t instance;
-	if (call(g, msg, policy_fd, DAEMON_GATE_WAIT_MS, &reply, &instance, err) < 0)
+	if (call(g, attach_message("update", a), a->policy_fd, a->wait_ms, &reply, &instance, err) < 0)
 		return -1;
 	return check(reply, &code, err);
+}
+
+int gatectl_query(struct gatectl *g, const char *sandbox, json_t **ret, struct dw_err *err)
+{
+	auto_json json_t *reply = NULL;
+	const char *code = "";
+	uint64_t instance;
+	if (call(g, json_pack("{ss ss}", "op", "query", "sandbox", sandbox), -1, 0, &reply, &instance, err) < 0)
+		return -1;
+	if (check(reply, &code, err) < 0) {
+		if (strcmp(code, "not_found") == 0)
+			err->kind = DW_ERR_NOT_FOUND;
+		return -1;
+	}
+	*ret = DW_TAKE(reply);
+	return 0;
 }
 
 int gatectl_detach(struct gatectl *g, const char *sandbox, struct dw_err *err)

@@ -16,6 +16,7 @@
 #include "core/err.h"
 #include "daemon/jsonx.h"
 #include "daemon/options.h"
+#include "policy/limits.h"
 
 struct gatectl;
 
@@ -26,6 +27,8 @@ struct gatectl_config {
 	int uplink_netns_fd;           /* taken */
 	/* From the reader thread. Takes the decision event; bytes is about its size. */
 	void (*on_decision)(void *arg, json_t *event, size_t bytes);
+	/* From the supervisor, when a life has ended and all its events were given. */
+	void (*on_end)(void *arg);
 	/* From the supervisor, in a new life: attach again what is alive. */
 	void (*on_restart)(void *arg);
 	void *arg;
@@ -44,18 +47,20 @@ uint64_t gatectl_instance(struct gatectl *g);
 
 struct gatectl_attach {
 	const char *sandbox;
-	struct dw_addr addr4, addr6;
+	struct dw_addr addr4, addr6; /* addr6 of no family: it has none */
 	uint64_t generation;
-	int policy_fd;    /* borrowed for the call */
-	unsigned wait_ms; /* for a gate that is just being started again; the supervisor itself must not wait */
+	int policy_fd;           /* borrowed for the call */
+	struct dw_limits limits; /* 0: the gate's default */
+	unsigned wait_ms;        /* for a gate that is just being started again; the supervisor itself must not wait */
 };
 
 /* The policy is in force when this returns 0. *ret_instance: in which life. Already attached there counts as done. */
 int DW_MUST_USE gatectl_attach(struct gatectl *g, const struct gatectl_attach *a, uint64_t *ret_instance,
 			       struct dw_err *err);
 /* Replaces the policy of an attached sandbox; in force, and every live flow judged by it, when this returns 0. */
-int DW_MUST_USE gatectl_update(struct gatectl *g, const char *sandbox, uint64_t generation, int policy_fd,
-			       struct dw_err *err);
+int DW_MUST_USE gatectl_update(struct gatectl *g, const struct gatectl_attach *a, struct dw_err *err);
+/* What the gate has of it: *ret is its answer, owned. UNAVAILABLE without a gate; NOT_FOUND when it is not attached. */
+int DW_MUST_USE gatectl_query(struct gatectl *g, const char *sandbox, json_t **ret, struct dw_err *err);
 /* Not attached, or no gate (then nothing is attached): fine. */
 int gatectl_detach(struct gatectl *g, const char *sandbox, struct dw_err *err);
 /* Returns when every event that the gate sent before has been given to on_decision. Harmless without a gate. */

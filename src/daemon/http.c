@@ -53,7 +53,7 @@ int http_query_number(const struct http_request *rq, const char *key, uint64_t m
 		return -1;
 	if (!text)
 		return 0;
-	if (!jsonx_uint(text, UINT32_MAX, &v) || v < 1 || (v > max && !clamp))
+	if (!jsonx_uint(text, DW_MAX(max, (uint64_t)UINT32_MAX), &v) || v < 1 || (v > max && !clamp))
 		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "%s must be a whole number between 1 and %llu",
 				  key, (unsigned long long)max);
 	*ret = DW_MIN(v, max);

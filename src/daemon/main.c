@@ -46,7 +46,16 @@ static void on_decision(void *arg, json_t *event, size_t bytes)
 		json_decref(event);
 		return;
 	}
-	store_log_add(app->store, event, bytes);
+	const bool observing = manager_observes(app->manager, json_string_value(json_object_get(event, "sandbox")));
+	store_log_add(app->store, event, bytes, observing);
+}
+
+/* It may end before anything else has begun. */
+static void on_gate_end(void *arg)
+{
+	struct app *app = arg;
+	if (app && app->store)
+		store_log_gate_ended(app->store);
 }
 
 static void on_gate_restart(void *arg)
@@ -98,6 +107,7 @@ static int start_runtime(struct app *app, struct dw_err *err)
 		.agent_path = agent,
 		.pool = DAEMON_POOL,
 		.max_sandboxes = DAEMON_SANDBOX_MAX,
+		.no_ipv6 = app->options.no_ipv6,
 	};
 	return dw_runtime_start(&config, &app->runtime, err);
 }
@@ -110,6 +120,7 @@ static int start_gate(struct app *app, struct dw_err *err)
 		.options = &app->options,
 		.gate_netns_fd = dw_runtime_gate_netns_fd(app->runtime),
 		.on_decision = on_decision,
+		.on_end = on_gate_end,
 		.on_restart = on_gate_restart,
 	};
 	if (place_program("gate", "declaw-gate", path, err) < 0 ||
@@ -135,6 +146,7 @@ static int start_manager(struct app *app, struct dw_err *err)
 		.runtime = app->runtime,
 		.gate = app->gate,
 		.store = app->store,
+		.limits = app->options.limits,
 		.on_keeper_lost = on_keeper_lost,
 		.arg = app,
 	};

@@ -7,6 +7,7 @@
 #include <sys/eventfd.h>
 
 #include "daemon/clock.h"
+#include "daemon/limits_spec.h"
 #include "daemon/log.h"
 
 static int not_found(struct dw_err *err)
@@ -34,8 +35,7 @@ static void sandbox_free(struct sandbox *s)
 {
 	if (s->agent_fd >= 0)
 		close(s->agent_fd);
-	if (s->policy_fd >= 0)
-		close(s->policy_fd);
+	network_spec_done(&s->network);
 	pthread_mutex_destroy(&s->gate_lock);
 	record_done(&s->record);
 	free(s);
@@ -79,20 +79,26 @@ void manager_condemn(struct sandbox *s, const char *reason)
 	pthread_cond_signal(&s->m->wake);
 }
 
+struct gatectl_attach manager_attachment(const struct sandbox *s, const struct network_spec *network)
+{
+	return (struct gatectl_attach){
+		.sandbox = s->record.id,
+		.addr4 = s->addr4,
+		.addr6 = s->addr6,
+		.policy_fd = network->policy_fd,
+		.limits = limits_spec_over(&network->limits, &s->m->config.limits),
+	};
+}
+
 int manager_gate_attach(struct sandbox *s, unsigned wait_ms, struct dw_err *err)
 {
 	int r = 0;
 	pthread_mutex_lock(&s->gate_lock);
 	const uint64_t now = gatectl_instance(s->m->config.gate);
 	if (!s->detached && (!now || s->attached_in != now)) {
-		const struct gatectl_attach a = {
-			.sandbox = s->record.id,
-			.addr4 = s->addr4,
-			.addr6 = s->addr6,
-			.generation = s->generation,
-			.policy_fd = s->policy_fd,
-			.wait_ms = wait_ms,
-		};
+		struct gatectl_attach a = manager_attachment(s, &s->network);
+		a.generation = s->record.generation;
+		a.wait_ms = wait_ms;
 		r = gatectl_attach(s->m->config.gate, &a, &s->attached_in, err);
 		if (r < 0)
 			s->attached_in = 0;
@@ -133,6 +139,8 @@ int manager_take_apart(struct sandbox *s, struct dw_err *err)
 	/* It has no process left, so a policy that stays a moment longer lets nobody through. */
 	if (manager_gate_detach(s, &later) < 0)
 		log_event(LOG_LEVEL_WARN, "policy not detached", "id", s->record.id, "error", later.message, NULL);
+	/* The gate's answer stood behind its last event. */
+	store_log_end(m->config.store, s->record.id);
 	/* dying: nobody else changes the record. */
 	if (store_sandbox_kill(m->config.store, &s->record, &later) < 0)
 		log_event(LOG_LEVEL_ERROR, "end of sandbox not stored", "id", s->record.id, "error", later.message,
@@ -277,6 +285,15 @@ void manager_leave(struct sandbox *s)
 	s->ops--;
 	pthread_mutex_unlock(&s->m->lock);
 	manager_unref(s);
+}
+
+bool manager_observes(struct manager *m, const char *id)
+{
+	pthread_mutex_lock(&m->lock);
+	const struct sandbox *s = manager_find(m, id);
+	const bool observes = s && s->network.observe;
+	pthread_mutex_unlock(&m->lock);
+	return observes;
 }
 
 int sandbox_agent_fd(const struct sandbox *s)

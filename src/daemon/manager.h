@@ -23,6 +23,7 @@ struct manager_config {
 	struct dw_runtime *runtime;
 	struct gatectl *gate;
 	struct store *store;
+	struct dw_limits limits;           /* where a network has none of its own; 0: the gate's default */
 	void (*on_keeper_lost)(void *arg); /* from a thread: every sandbox is gone, the daemon can not go on */
 	void *arg;
 };
@@ -46,12 +47,23 @@ int DW_MUST_USE manager_kill_async(struct manager *m, const char *id, const char
 int DW_MUST_USE manager_set_timeout(struct manager *m, const char *id, uint32_t timeout_s, bool extend_only,
 				    struct dw_err *err);
 
+/* How a network changes. make runs while no other change of the same sandbox does. */
+struct manager_change {
+	/* now: the present network, NULL for none; borrowed, and not to be referenced (record.h). Both results become the manager's. */
+	int (*make)(void *arg, const json_t *now, json_t **ret_network, struct network_spec *ret_spec,
+		    struct dw_err *err);
+	void *arg;
+	uint64_t generation; /* only if it is this one now; 0: whichever it is */
+};
+
 /*
- * Replaces its policy: in force, and every live flow judged by it, when this returns 0. network is what clients read back (copied);
- * *policy_fd, the compiled image, is taken (then -1) only then. NOT_FOUND, GONE, UNAVAILABLE; on failure the old policy stays.
+ * Changes its network: in force, and every live flow judged by it, when this returns 0. *ret_text: the new network as JSON text,
+ * malloc'ed. NOT_FOUND, GONE, UNAVAILABLE, CONFLICT "generation_conflict", what make says; on failure the old policy stays.
  */
-int DW_MUST_USE manager_set_network(struct manager *m, const char *id, const json_t *network, int *policy_fd,
-				    uint64_t *ret_generation, struct dw_err *err);
+int DW_MUST_USE manager_change_network(struct manager *m, const char *id, const struct manager_change *change,
+				       char **ret_text, uint64_t *ret_generation, struct dw_err *err);
+/* Whether it is alive and its policy only observes. */
+bool manager_observes(struct manager *m, const char *id);
 
 /* For an operation in a running sandbox: NOT_FOUND, GONE, LIMIT. Each enter needs its leave. */
 int DW_MUST_USE manager_enter(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err);

@@ -30,11 +30,12 @@ static struct sandbox *entry_new(struct manager *m, struct create_spec *spec)
 	s->refs = 1;
 	s->making = true;
 	s->agent_fd = -1;
-	s->generation = 1;
 	pthread_mutex_init(&s->gate_lock, NULL);
 	s->record = spec->record;
+	s->record.generation = 1;
 	spec->record = (struct record){ 0 };
-	s->policy_fd = DW_TAKE_FD(spec->policy_fd);
+	s->network = spec->network;
+	spec->network.policy_fd = -1;
 	return s;
 }
 

@@ -24,11 +24,10 @@ struct sandbox {
 	int agent_fd;
 	struct dw_addr addr4, addr6;
 
-	pthread_mutex_t gate_lock; /* of what follows; taken before the manager's lock, never the other way round */
-	int policy_fd;
-	uint64_t generation;
-	uint64_t attached_in; /* instance of the gate that has the policy; 0 = none */
-	bool detached;        /* for good */
+	pthread_mutex_t gate_lock;   /* of what follows; taken before the manager's lock, never the other way round */
+	struct network_spec network; /* its observe also under the manager's lock */
+	uint64_t attached_in;        /* instance of the gate that has the policy; 0 = none */
+	bool detached;               /* for good */
 };
 
 struct manager {
@@ -61,6 +60,8 @@ void manager_condemn(struct sandbox *s, const char *reason);
 /* Takes apart an entry that the caller has marked dying, and drops the caller's reference. */
 int manager_take_apart(struct sandbox *s, struct dw_err *err);
 
+/* All but its generation and wait_ms, under this network. */
+struct gatectl_attach manager_attachment(const struct sandbox *s, const struct network_spec *network);
 /* wait_ms: for a gate that is just being started again. */
 int manager_gate_attach(struct sandbox *s, unsigned wait_ms, struct dw_err *err);
 int manager_gate_detach(struct sandbox *s, struct dw_err *err);

@@ -6,86 +6,126 @@
 #include "daemon/manager_internal.h"
 
 #include <errno.h>
-#include <unistd.h>
+#include <stdlib.h>
 
 #include "daemon/log.h"
 
-/* A copy of the parts that clients wrote, with another network. Copies, because a doc may be read by other threads. */
-static struct record_doc *doc_with_network(const struct record_doc *old, const json_t *network)
+/* A copy of the parts that clients wrote, with another network (taken). Copies, because a doc may be read by other threads. */
+static struct record_doc *doc_with_network(const struct record_doc *old, json_t *network_take)
 {
 	struct record_doc *doc = record_doc_new();
-	if (!doc)
+	if (!doc) {
+		json_decref(network_take);
 		return NULL;
+	}
 	doc->metadata = json_deep_copy(old->metadata);
 	doc->envs = json_deep_copy(old->envs);
 	doc->lifecycle = json_deep_copy(old->lifecycle);
 	doc->security = json_deep_copy(old->security);
-	doc->network = json_deep_copy(network);
+	doc->network = network_take;
 	return doc;
 }
 
 /* The gate's part; gate_lock is held. A gate that started meanwhile does not have the sandbox yet: attaching it is the update. */
-static int put_in_force(struct sandbox *s, int policy_fd, struct dw_err *err)
+static int put_in_force(struct sandbox *s, const struct network_spec *network, struct dw_err *err)
 {
 	struct gatectl *g = s->m->config.gate;
 	const uint64_t now = gatectl_instance(g);
+	struct gatectl_attach a = manager_attachment(s, network);
+	a.generation = s->record.generation + 1;
+	a.wait_ms = DAEMON_GATE_WAIT_MS;
 	if (s->detached)
 		return sandbox_lost(s, err);
 	if (now && s->attached_in == now)
-		return gatectl_update(g, s->record.id, s->generation + 1, policy_fd, err);
-	const struct gatectl_attach a = {
-		.sandbox = s->record.id,
-		.addr4 = s->addr4,
-		.addr6 = s->addr6,
-		.generation = s->generation + 1,
-		.policy_fd = policy_fd,
-		.wait_ms = DAEMON_GATE_WAIT_MS,
-	};
+		return gatectl_update(g, &a, err);
 	return gatectl_attach(g, &a, &s->attached_in, err);
 }
 
-static int replace(struct sandbox *s, int *policy_fd, struct record *next, struct dw_err *err)
+/* Everything that is decided; gate_lock is held. */
+struct next {
+	json_t *network;
+	struct network_spec spec;
+	char *text; /* of network */
+};
+
+static void next_done(struct next *n)
+{
+	json_decref(n->network);
+	network_spec_done(&n->spec);
+	free(n->text);
+}
+
+static int prepare(struct sandbox *s, const struct manager_change *c, struct next *n, struct dw_err *err)
+{
+	if (c->generation && c->generation != s->record.generation)
+		return dw_err_set(err, DW_ERR_CONFLICT, "generation_conflict",
+				  "the network's generation is %llu, not %llu: somebody else has changed it",
+				  (unsigned long long)s->record.generation, (unsigned long long)c->generation);
+	/* Only changes replace the doc, and gate_lock keeps other changes out. */
+	if (c->make(c->arg, s->record.doc->network, &n->network, &n->spec, err) < 0)
+		return -1;
+	n->text = json_dumps(n->network, JSON_COMPACT | JSON_ENCODE_ANY);
+	return n->text ? 0 : dw_err_errno(err, ENOMEM, "changing the policy");
+}
+
+/* Told to the store, then to the gate. */
+static int replace(struct sandbox *s, const struct next *n, struct dw_err *err)
 {
 	struct store *store = s->m->config.store;
-	if (store_sandbox_network(store, next, err) < 0)
+	const uint64_t generation = s->record.generation;
+	if (store_sandbox_network(store, s->record.id, n->text, generation + 1, err) < 0)
 		return -1;
-	if (put_in_force(s, *policy_fd, err) < 0) {
-		struct dw_err back = { 0 };
-		if (store_sandbox_network(store, &s->record, &back) < 0)
-			log_event(LOG_LEVEL_WARN, "policy not put back", "id", s->record.id, "error", back.message,
-				  NULL);
+	if (put_in_force(s, &n->spec, err) == 0)
+		return 0;
+	struct dw_err back = { 0 };
+	dw_autofree char *old = json_dumps(s->record.doc->network, JSON_COMPACT | JSON_ENCODE_ANY);
+	if (store_sandbox_network(store, s->record.id, old ? old : "null", generation, &back) < 0)
+		log_event(LOG_LEVEL_WARN, "policy not put back", "id", s->record.id, "error", back.message, NULL);
+	return -1;
+}
+
+/* It holds: from here on it is what everybody reads. */
+static void enter(struct sandbox *s, struct record_doc *doc, struct next *n)
+{
+	struct manager *m = s->m;
+	network_spec_done(&s->network);
+	pthread_mutex_lock(&m->lock);
+	struct record old = s->record;
+	s->record.doc = doc;
+	s->record.generation++;
+	s->network = n->spec;
+	n->spec.policy_fd = -1;
+	pthread_mutex_unlock(&m->lock);
+	record_done(&old);
+}
+
+static int change_locked(struct sandbox *s, const struct manager_change *c, char **ret_text, struct dw_err *err)
+{
+	__attribute__((cleanup(next_done))) struct next n = { .spec = { .policy_fd = -1 } };
+	if (prepare(s, c, &n, err) < 0)
+		return -1;
+	struct record_doc *doc = doc_with_network(s->record.doc, DW_TAKE(n.network));
+	if (!doc)
+		return dw_err_errno(err, ENOMEM, "changing the policy");
+	if (replace(s, &n, err) < 0) {
+		record_done(&(struct record){ .doc = doc });
 		return -1;
 	}
-	close(s->policy_fd);
-	s->policy_fd = DW_TAKE_FD(*policy_fd);
-	s->generation++;
+	enter(s, doc, &n);
+	*ret_text = DW_TAKE(n.text);
 	return 0;
 }
 
-int manager_set_network(struct manager *m, const char *id, const json_t *network, int *policy_fd,
-			uint64_t *ret_generation, struct dw_err *err)
+int manager_change_network(struct manager *m, const char *id, const struct manager_change *change, char **ret_text,
+			   uint64_t *ret_generation, struct dw_err *err)
 {
 	struct sandbox *s;
 	if (manager_enter(m, id, &s, err) < 0)
 		return -1;
 	pthread_mutex_lock(&s->gate_lock);
-	auto_record struct record next = { 0 };
-	pthread_mutex_lock(&m->lock);
-	record_copy(&next, &s->record);
-	pthread_mutex_unlock(&m->lock);
-
-	struct record_doc *doc = doc_with_network(next.doc, network);
-	record_done(&next);
-	next.doc = doc;
-	int r = doc ? replace(s, policy_fd, &next, err) : dw_err_errno(err, ENOMEM, "changing the policy");
+	int r = change_locked(s, change, ret_text, err);
 	if (r == 0) {
-		pthread_mutex_lock(&m->lock);
-		struct record old = s->record;
-		s->record.doc = next.doc;
-		pthread_mutex_unlock(&m->lock);
-		next.doc = NULL;
-		record_done(&old);
-		*ret_generation = s->generation;
+		*ret_generation = s->record.generation;
 		log_event(LOG_LEVEL_INFO, "policy changed", "id", id, NULL);
 	}
 	pthread_mutex_unlock(&s->gate_lock);

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "daemon/limits_spec.h"
 #include "policy/policy.h"
 #include "proto/gatep.h"
 
@@ -48,6 +50,32 @@ static int list_read(const json_t *network, const char *key, struct list *ret, s
 	return 0;
 }
 
+/* One of two words; the first is the default. */
+static int read_word(const json_t *network, const char *key, const char *plain, const char *other, bool *ret_other,
+		     struct dw_err *err)
+{
+	const char *word = plain;
+	if (jsonx_string(network, key, &word, err) < 0)
+		return dw_err_wrap(err, "network");
+	*ret_other = strcmp(word, other) == 0;
+	if (!*ret_other && strcmp(word, plain) != 0)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "network.%s must be \"%s\" or \"%s\"", key,
+				  plain, other);
+	return 0;
+}
+
+/* Ours, on top of the published contract. */
+static int read_switches(const json_t *network, struct network_spec *s, bool *ret_reject, struct dw_err *err)
+{
+	json_t *limits = NULL;
+	if (read_word(network, "blocked", "drop", "reject", ret_reject, err) < 0 ||
+	    read_word(network, "mode", "enforce", "observe", &s->observe, err) < 0)
+		return -1;
+	if (jsonx_object(network, "limits", &limits, err) < 0 || limits_spec_parse(limits, &s->limits, err) < 0)
+		return dw_err_wrap(err, "network");
+	return 0;
+}
+
 static int check_others(const json_t *network, struct dw_err *err)
 {
 	bool ignored;
@@ -86,12 +114,14 @@ static int seal_image(const void *image, size_t len, int *ret_fd, struct dw_err 
 	return 0;
 }
 
-int network_spec_compile(const json_t *network, bool default_allow, int *ret_fd, struct dw_err *err)
+int network_spec_compile(const json_t *network, bool default_allow, struct network_spec *ret, struct dw_err *err)
 {
 	__attribute__((cleanup(list_done))) struct list allow = { 0 };
 	__attribute__((cleanup(list_done))) struct list deny = { 0 };
+	struct network_spec s = { .policy_fd = -1 };
+	bool reject;
 	if (list_read(network, "allow_out", &allow, err) < 0 || list_read(network, "deny_out", &deny, err) < 0 ||
-	    check_others(network, err) < 0)
+	    check_others(network, err) < 0 || read_switches(network, &s, &reject, err) < 0)
 		return -1;
 	const struct dw_policy_spec spec = {
 		.allow = allow.entry,
@@ -100,6 +130,8 @@ int network_spec_compile(const json_t *network, bool default_allow, int *ret_fd,
 		.deny = deny.entry,
 		.deny_n = deny.n,
 		.default_allow = default_allow,
+		.reject = reject,
+		.observe = s.observe,
 	};
 	dw_autofree void *image = NULL;
 	size_t len = 0;
@@ -107,5 +139,8 @@ int network_spec_compile(const json_t *network, bool default_allow, int *ret_fd,
 		return -1;
 	if (len > DW_GATEP_IMAGE_MAX)
 		return dw_err_set(err, DW_ERR_INVALID, "network_policy_too_large", "network: the policy is too large");
-	return seal_image(image, len, ret_fd, err);
+	if (seal_image(image, len, &s.policy_fd, err) < 0)
+		return -1;
+	*ret = s;
+	return 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "daemon/jsonx.h"
+#include "daemon/limits_spec.h"
 
 struct option {
 	const char *name, *variable, *arg; /* arg NULL: a flag */
@@ -133,6 +134,33 @@ static const char *set_allow_private(struct options *o, const char *v, size_t n)
 	return NULL;
 }
 
+static const char *set_limit(struct options *o, const char *name, const char *v, size_t n)
+{
+	return limits_spec_set(&o->limits, name, v, n) ? NULL : limits_spec_range(name);
+}
+
+/* One setter per limit, as the table wants it. */
+#define LIMIT_SETTER(name)                                                              \
+	static const char *set_limit_##name(struct options *o, const char *v, size_t n) \
+	{                                                                               \
+		return set_limit(o, #name, v, n);                                       \
+	}
+LIMIT_SETTER(flows)
+LIMIT_SETTER(half_open)
+LIMIT_SETTER(flows_per_second)
+LIMIT_SETTER(dns_per_second)
+LIMIT_SETTER(names_per_minute)
+LIMIT_SETTER(bytes)
+
+static const char *set_no_ipv6(struct options *o, const char *v, size_t n)
+{
+	const bool on = n == 1 && *v == '1';
+	if (!on && !(n == 1 && *v == '0'))
+		return "1 or 0";
+	o->no_ipv6 = on;
+	return NULL;
+}
+
 /* clang-format off */
 static const struct option table[] = {
 	{ "--listen", "DECLAW_LISTEN", "ADDR:PORT", false, set_listen, 0,
@@ -149,6 +177,20 @@ static const struct option table[] = {
 	  "what a sandbox without a network policy may reach of the public internet (allow)" },
 	{ "--allow-private", "DECLAW_ALLOW_PRIVATE", "CIDR", true, set_allow_private, 0,
 	  "a private range that policies may open by name" },
+	{ "--no-ipv6", "DECLAW_NO_IPV6", NULL, false, set_no_ipv6, OPTIONS_RUN,
+	  "sandboxes have no IPv6 at all: no address, no route, no answer to AAAA questions" },
+	{ "--limit-flows", "DECLAW_LIMIT_FLOWS", "N", false, set_limit_flows, 0,
+	  "flows open at one time in a sandbox whose policy does not say (1024)" },
+	{ "--limit-half-open", "DECLAW_LIMIT_HALF_OPEN", "N", false, set_limit_half_open, 0,
+	  "of these, without an answer or a verdict yet (256)" },
+	{ "--limit-flows-per-second", "DECLAW_LIMIT_FLOWS_PER_SECOND", "N", false, set_limit_flows_per_second, 0,
+	  "new flows per second (2000)" },
+	{ "--limit-dns-per-second", "DECLAW_LIMIT_DNS_PER_SECOND", "N", false, set_limit_dns_per_second, 0,
+	  "DNS queries per second (1000)" },
+	{ "--limit-names-per-minute", "DECLAW_LIMIT_NAMES_PER_MINUTE", "N", false, set_limit_names_per_minute, 0,
+	  "different names per minute under patterns such as *.host (120)" },
+	{ "--limit-bytes", "DECLAW_LIMIT_BYTES", "N", false, set_limit_bytes, 0,
+	  "bytes both ways in a sandbox's life (no limit)" },
 	{ "--help", NULL, NULL, false, NULL, OPTIONS_HELP, "print this" },
 	{ "--version", NULL, NULL, false, NULL, OPTIONS_VERSION, "print the version" },
 };
@@ -162,7 +204,10 @@ void options_print_help(void)
 		printf("  %s%s%s%s\n        %s", op->name, op->arg ? " " : "", op->arg ? op->arg : "",
 		       op->list ? "  (repeatable)" : "", op->help);
 		if (op->variable)
-			printf("\n        variable: %s%s", op->variable, op->list ? ", comma separated" : "");
+			printf("\n        variable: %s%s", op->variable,
+			       op->list  ? ", comma separated"
+			       : op->arg ? ""
+					 : ", 1 or 0");
 		putchar('\n');
 	}
 	puts("\nAn option on the command line wins over its variable.");
@@ -207,8 +252,12 @@ static enum options_result apply_arg(struct options *o, int argc, char *const *a
 		dw_err_set(err, DW_ERR_INVALID, "invalid_option", "unknown option \"%.100s\" (see --help)", arg);
 		return OPTIONS_BAD;
 	}
-	if (!op->arg)
+	if (!op->arg) {
+		seen[op - table] = true;
+		if (op->set)
+			op->set(o, "1", 1);
 		return op->result;
+	}
 	if (!arg[n] && *i + 1 == argc) {
 		dw_err_set(err, DW_ERR_INVALID, "invalid_option", "%s needs a value: %s", op->name, op->arg);
 		return OPTIONS_BAD;

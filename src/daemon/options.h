@@ -9,6 +9,7 @@
 
 #include "core/addr.h"
 #include "core/err.h"
+#include "policy/limits.h"
 
 #define OPTIONS_RESOLVERS     8  /* what the gate takes */
 #define OPTIONS_ALLOW_PRIVATE 64 /* what the gate takes */
@@ -26,6 +27,8 @@ struct options {
 	struct options_endpoint resolver[OPTIONS_RESOLVERS];
 	size_t resolver_n;
 	bool default_allow;
+	bool no_ipv6;
+	struct dw_limits limits; /* for networks without their own; 0: the gate's default */
 	struct dw_prefix allow_private[OPTIONS_ALLOW_PRIVATE];
 	size_t allow_private_n;
 };

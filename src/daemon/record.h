@@ -39,6 +39,7 @@ struct record {
 	enum record_state state;
 	uint32_t timeout_s;
 	uint32_t vcpus, memory_mb;
+	uint64_t generation;                   /* of the network: 1 at first, one more with each change */
 	int64_t started_us, end_us, killed_us; /* wall clock; killed_us 0 while it runs */
 	struct record_doc *doc;                /* a reference; NULL only in a record that is empty */
 };

@@ -22,8 +22,11 @@ static const struct route table[] = {
 	{ "POST",   "/sandboxes/{id}/files",       api_file_write,   ROUTE_JSON },
 	{ "GET",    "/sandboxes/{id}/files/raw",   api_file_read,    ROUTE_NONE },
 	{ "PUT",    "/sandboxes/{id}/files/raw",   api_file_upload,  ROUTE_STREAM, &api_file_upload_stream },
+	{ "GET",    "/sandboxes/{id}/network",     api_network_get,  ROUTE_NONE },
 	{ "PUT",    "/sandboxes/{id}/network",     api_network_put,  ROUTE_JSON },
+	{ "PATCH",  "/sandboxes/{id}/network",     api_network_patch, ROUTE_JSON },
 	{ "GET",    "/sandboxes/{id}/network/log", api_network_log,  ROUTE_NONE },
+	{ "GET",    "/sandboxes/{id}/network/suggest", api_network_suggest, ROUTE_NONE },
 };
 /* clang-format on */
 

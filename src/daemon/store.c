@@ -20,11 +20,12 @@ static const char *const migrations[] = {
 	" lifecycle TEXT NOT NULL"
 	") STRICT;"
 	"CREATE INDEX sandbox_running ON sandbox (id) WHERE state = 'running';",
+	"ALTER TABLE sandbox ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;",
 };
 
 #define COLUMNS                                                                                                     \
 	"id, template, name, state, reason, timeout_s, vcpus, memory_mb, started_us, end_us, killed_us, guest_ip, " \
-	"metadata, envs, network, security, lifecycle"
+	"metadata, envs, network, security, lifecycle, generation"
 
 enum statement {
 	ST_INSERT = 0,
@@ -57,15 +58,16 @@ enum column {
 	COL_NETWORK,
 	COL_SECURITY,
 	COL_LIFECYCLE,
+	COL_GENERATION,
 	COL__COUNT,
 };
 
 /* clang-format off */
 static const char *const statements[] = {
-	[ST_INSERT] = "INSERT INTO sandbox (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[ST_INSERT] = "INSERT INTO sandbox (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[ST_KILL] = "UPDATE sandbox SET state = 'killed', reason = ?2, timeout_s = ?3, end_us = ?4, killed_us = ?5 "
 		    "WHERE id = ?1 AND state = 'running'",
-	[ST_NETWORK] = "UPDATE sandbox SET network = ?2 WHERE id = ?1",
+	[ST_NETWORK] = "UPDATE sandbox SET network = ?2, generation = ?3 WHERE id = ?1",
 	[ST_REMOVE] = "DELETE FROM sandbox WHERE id = ?1",
 	[ST_LEFTOVERS] = "UPDATE sandbox SET state = 'killed', reason = ?1, killed_us = ?2 WHERE state = 'running'",
 	[ST_GET] = "SELECT " COLUMNS " FROM sandbox WHERE id = ?1",
@@ -146,6 +148,7 @@ static void bind_record(sqlite3_stmt *st, const struct record *r, const struct t
 	sql_text(st, COL_NETWORK + 1, t->network);
 	sql_text(st, COL_SECURITY + 1, t->security);
 	sql_text(st, COL_LIFECYCLE + 1, t->lifecycle);
+	sqlite3_bind_int64(st, COL_GENERATION + 1, (sqlite3_int64)r->generation);
 }
 
 int store_sandbox_insert(struct store *s, const struct record *r, struct dw_err *err)
@@ -187,13 +190,13 @@ int store_sandbox_kill(struct store *s, const struct record *r, struct dw_err *e
 	return ret;
 }
 
-int store_sandbox_network(struct store *s, const struct record *r, struct dw_err *err)
+int store_sandbox_network(struct store *s, const char *id, const char *network, uint64_t generation, struct dw_err *err)
 {
-	dw_autofree char *network = dump(r->doc->network);
 	pthread_mutex_lock(&s->state.lock);
 	sqlite3_stmt *st = s->state.stmt[ST_NETWORK];
-	sql_text(st, 1, r->id);
+	sql_text(st, 1, id);
 	sql_text(st, 2, network);
+	sqlite3_bind_int64(st, 3, (sqlite3_int64)generation);
 	int ret = sql_run(&s->state, st, "storing the policy", err);
 	pthread_mutex_unlock(&s->state.lock);
 	return ret;
@@ -243,6 +246,7 @@ static int read_row(sqlite3_stmt *st, struct record *r, struct dw_err *err)
 		.timeout_s = (uint32_t)sqlite3_column_int64(st, COL_TIMEOUT),
 		.vcpus = (uint32_t)sqlite3_column_int64(st, COL_VCPUS),
 		.memory_mb = (uint32_t)sqlite3_column_int64(st, COL_MEMORY),
+		.generation = (uint64_t)sqlite3_column_int64(st, COL_GENERATION),
 		.started_us = sqlite3_column_int64(st, COL_STARTED),
 		.end_us = sqlite3_column_int64(st, COL_END),
 		.killed_us = sqlite3_column_int64(st, COL_KILLED),

@@ -6,66 +6,15 @@
 #include "daemon/store_internal.h"
 
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "daemon/clock.h"
 #include "daemon/log.h"
 
-static const char *const migrations[] = {
-	"CREATE TABLE decision ("
-	" id INTEGER PRIMARY KEY AUTOINCREMENT,"
-	" sandbox TEXT NOT NULL,"
-	" time_us INTEGER NOT NULL,"
-	" protocol TEXT, addr TEXT, port INTEGER, qtype TEXT, name TEXT,"
-	" verdict TEXT NOT NULL, reason TEXT, rule TEXT, message TEXT,"
-	" count INTEGER NOT NULL, closed INTEGER NOT NULL,"
-	" bytes_out INTEGER, bytes_in INTEGER, duration_ms INTEGER"
-	") STRICT;"
-	"CREATE INDEX decision_sandbox ON decision (sandbox, id);",
-};
-
-enum statement {
-	ST_INSERT = 0,
-	ST_TRIM_SANDBOX,
-	ST_TRIM_ALL,
-	ST_COUNT,
-	ST_LIST,
-	ST_BEGIN,
-	ST_COMMIT,
-	ST_ROLLBACK,
-	ST__COUNT,
-};
-
-#define COLUMNS                                                                                                  \
-	"time_us, protocol, addr, port, qtype, name, verdict, reason, rule, message, count, closed, bytes_out, " \
-	"bytes_in, duration_ms"
-
-/* clang-format off */
-static const char *const statements[] = {
-	[ST_INSERT] = "INSERT INTO decision (sandbox, " COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-	/* Everything of this sandbox up to the newest row that is beyond the limit. */
-	[ST_TRIM_SANDBOX] = "DELETE FROM decision WHERE sandbox = ?1 AND id <= (SELECT id FROM decision WHERE sandbox = ?1 "
-			    "ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-	[ST_TRIM_ALL] = "DELETE FROM decision WHERE id IN (SELECT id FROM decision ORDER BY id LIMIT ?1)",
-	[ST_COUNT] = "SELECT count(*) FROM decision",
-	[ST_LIST] = "SELECT " COLUMNS " FROM decision WHERE sandbox = ?1 AND (?2 = 0 OR verdict = 'deny') "
-		    "ORDER BY id DESC LIMIT ?3",
-	[ST_BEGIN] = "BEGIN",
-	[ST_COMMIT] = "COMMIT",
-	[ST_ROLLBACK] = "ROLLBACK",
-};
-/* clang-format on */
-_Static_assert(DW_COUNT(statements) == ST__COUNT, "a statement for each");
-
 /* A producer's event counts as recent enough for this long before it is written: one transaction for many events. */
 #define BATCH_WAIT_MS 100
-
-static const char *member_text(const json_t *e, const char *key)
-{
-	return jsonx_plain_string(json_object_get(e, key));
-}
 
 static void bind_int(sqlite3_stmt *st, int at, const json_t *e, const char *key)
 {
@@ -76,37 +25,84 @@ static void bind_int(sqlite3_stmt *st, int at, const json_t *e, const char *key)
 		sqlite3_bind_null(st, at);
 }
 
-static int64_t event_time(const json_t *e)
+static int insert(struct sql_db *d, struct log_event_item *item)
 {
-	double t = json_number_value(json_object_get(e, "time"));
-	/* Also false for a NaN; a time far off would be no number of microseconds. */
-	return t > 0 && t < 1e11 ? (int64_t)(t * 1e6) : clock_wall_us();
-}
-
-static int insert(struct sql_db *d, const json_t *e)
-{
-	sqlite3_stmt *st = d->stmt[ST_INSERT];
-	const json_t *count = json_object_get(e, "count");
-	sql_text(st, 1, member_text(e, "sandbox"));
-	sqlite3_bind_int64(st, 2, event_time(e));
-	sql_text(st, 3, member_text(e, "proto"));
-	sql_text(st, 4, member_text(e, "addr"));
+	/* Columns of text, in the statement's order; the rest is numbers. */
+	static const struct {
+		int at;
+		const char *key;
+	} texts[] = { { 1, "sandbox" }, { 3, "proto" },  { 4, "addr" },  { 6, "qtype" },    { 7, "name" },
+		      { 8, "verdict" }, { 9, "reason" }, { 10, "rule" }, { 11, "message" }, { 17, "would" } };
+	sqlite3_stmt *st = d->stmt[LOG_ST_INSERT];
+	const json_t *e = item->event;
+	const bool closed = json_is_true(json_object_get(e, "closed"));
+	for (size_t i = 0; i < DW_COUNT(texts); i++)
+		sql_text(st, texts[i].at, log_event_text(e, texts[i].key));
+	sqlite3_bind_int64(st, 2, log_event_time(e));
 	bind_int(st, 5, e, "port");
-	sql_text(st, 6, member_text(e, "qtype"));
-	sql_text(st, 7, member_text(e, "name"));
-	sql_text(st, 8, member_text(e, "verdict"));
-	sql_text(st, 9, member_text(e, "reason"));
-	sql_text(st, 10, member_text(e, "rule"));
-	sql_text(st, 11, member_text(e, "message"));
-	sqlite3_bind_int64(st, 12, json_is_integer(count) ? json_integer_value(count) : 1);
-	sqlite3_bind_int64(st, 13, json_is_true(json_object_get(e, "closed")));
+	sqlite3_bind_int64(st, 12, log_event_count(e));
+	sqlite3_bind_int64(st, 13, closed);
 	bind_int(st, 14, e, "bytes_out");
 	bind_int(st, 15, e, "bytes_in");
 	bind_int(st, 16, e, "duration_ms");
-	return sql_run(d, st, "storing a decision", NULL);
+	bind_int(st, 18, e, "flow");
+	if (closed)
+		sqlite3_bind_int64(st, 19, log_event_time(e));
+	if (sql_run(d, st, "storing a decision", NULL) < 0)
+		return -1;
+	item->row = sqlite3_last_insert_rowid(d->db);
+	return 1;
 }
 
-static int64_t trim(struct sql_db *d, enum statement which, const char *sandbox, int64_t n)
+/* The end of a flow, put into the row of its decision. 1 when there is no such row (it was trimmed, or never came). */
+static int end_flow(struct sql_db *d, struct log_event_item *item)
+{
+	sqlite3_stmt *st = d->stmt[LOG_ST_END_FLOW];
+	const json_t *e = item->event;
+	int64_t row = 0;
+	sql_text(st, 1, log_event_text(e, "sandbox"));
+	bind_int(st, 2, e, "flow");
+	bind_int(st, 3, e, "bytes_out");
+	bind_int(st, 4, e, "bytes_in");
+	bind_int(st, 5, e, "duration_ms");
+	sqlite3_bind_int64(st, 6, log_event_time(e));
+	sql_text(st, 7, log_event_text(e, "would"));
+	if (log_sql_number(d, st, &row, "storing the end of a flow", NULL) < 0)
+		return -1;
+	item->row = row;
+	item->changed = row != 0;
+	return row ? 0 : 1;
+}
+
+static int end_all_flows(struct sql_db *d)
+{
+	sqlite3_bind_int64(d->stmt[LOG_ST_END_ALL], 1, clock_wall_us());
+	return sql_run(d, d->stmt[LOG_ST_END_ALL], "storing the end of flows", NULL);
+}
+
+/* -1, or how many rows it added. */
+static int write_item(struct store_log *l, struct log_event_item *item)
+{
+	const json_t *e = item->event;
+	switch (item->kind) {
+	case LOG_ITEM_SANDBOX_ENDED:
+		return 0;
+	case LOG_ITEM_GATE_ENDED:
+		return end_all_flows(&l->db);
+	case LOG_ITEM_EVENT:
+		break;
+	}
+	const bool ends = json_is_true(json_object_get(e, "closed")) && json_is_integer(json_object_get(e, "flow"));
+	if (ends) {
+		int r = end_flow(&l->db, item);
+		return r <= 0 ? r : insert(&l->db, item);
+	}
+	if (item->observing && observed_add(l, e) < 0)
+		return -1;
+	return insert(&l->db, item);
+}
+
+static int64_t trim(struct sql_db *d, enum log_statement which, const char *sandbox, int64_t n)
 {
 	sqlite3_stmt *st = d->stmt[which];
 	if (sandbox) {
@@ -122,35 +118,51 @@ static int64_t trim(struct sql_db *d, enum statement which, const char *sandbox,
 static bool seen_before(const struct log_event_item *list, const struct log_event_item *item, const char *sandbox)
 {
 	for (; list != item; list = list->next)
-		if (strcmp(member_text(list->event, "sandbox"), sandbox) == 0)
+		if (list->kind == LOG_ITEM_EVENT && strcmp(log_event_text(list->event, "sandbox"), sandbox) == 0)
 			return true;
 	return false;
 }
 
-static void write_batch(struct store_log *l, const struct log_event_item *list)
+static int64_t trim_batch(struct store_log *l, const struct log_event_item *list, int64_t rows)
+{
+	for (const struct log_event_item *i = list; i; i = i->next) {
+		const char *sandbox = i->kind == LOG_ITEM_EVENT ? log_event_text(i->event, "sandbox") : NULL;
+		if (sandbox && !seen_before(list, i, sandbox))
+			rows -= trim(&l->db, LOG_ST_TRIM_SANDBOX, sandbox, DAEMON_LOG_ROWS_SANDBOX);
+	}
+	/* A batch more than needed, so that it is not done for every event. */
+	if (rows > (int64_t)DAEMON_LOG_ROWS)
+		rows -= trim(&l->db, LOG_ST_TRIM_ALL, NULL,
+			     rows - (int64_t)DAEMON_LOG_ROWS + (int64_t)DAEMON_LOG_BATCH);
+	return rows;
+}
+
+static void write_batch(struct store_log *l, struct log_event_item *list)
 {
 	struct sql_db *d = &l->db;
 	pthread_mutex_lock(&d->lock);
-	int r = sql_run(d, d->stmt[ST_BEGIN], "", NULL);
+	const int64_t observed_before = l->observed_rows;
+	int r = sql_run(d, d->stmt[LOG_ST_BEGIN], "", NULL);
 	int64_t rows = l->rows;
-	for (const struct log_event_item *i = list; i && r == 0; i = i->next, rows++)
-		r = insert(d, i->event);
-	for (const struct log_event_item *i = list; i && r == 0; i = i->next) {
-		const char *sandbox = member_text(i->event, "sandbox");
-		if (!seen_before(list, i, sandbox))
-			rows -= trim(d, ST_TRIM_SANDBOX, sandbox, DAEMON_LOG_ROWS_SANDBOX);
+	for (struct log_event_item *i = list; i && r >= 0; i = i->next) {
+		r = write_item(l, i);
+		rows += DW_MAX(r, 0);
+		follow_note(l, i);
 	}
-	/* A batch more than needed, so that it is not done for every event. */
-	if (r == 0 && rows > (int64_t)DAEMON_LOG_ROWS)
-		rows -= trim(d, ST_TRIM_ALL, NULL, rows - (int64_t)DAEMON_LOG_ROWS + (int64_t)DAEMON_LOG_BATCH);
-	if (r == 0)
-		r = sql_run(d, d->stmt[ST_COMMIT], "", NULL);
-	if (r == 0) {
+	if (r >= 0) {
+		rows = trim_batch(l, list, rows);
+		r = observed_trim(l);
+	}
+	if (r >= 0)
+		r = sql_run(d, d->stmt[LOG_ST_COMMIT], "", NULL);
+	if (r >= 0) {
 		l->rows = rows;
 	} else {
 		log_event(LOG_LEVEL_ERROR, "network log not written", "error", sqlite3_errmsg(d->db), NULL);
-		DW_IGNORE(sql_run(d, d->stmt[ST_ROLLBACK], "", NULL)); /* fails when nothing was begun */
+		DW_IGNORE(sql_run(d, d->stmt[LOG_ST_ROLLBACK], "", NULL)); /* fails when nothing was begun */
+		l->observed_rows = observed_before;
 	}
+	follow_publish(l, r >= 0);
 	pthread_mutex_unlock(&d->lock);
 }
 
@@ -230,13 +242,13 @@ int store_log_open(struct store_log *l, const char *path, struct dw_err *err)
 	pthread_cond_init(&l->written, NULL);
 	pthread_condattr_destroy(&attr);
 	l->tail = &l->head;
-	if (sql_open(&l->db, path, migrations, DW_COUNT(migrations), statements, ST__COUNT, err) < 0)
+	if (log_sql_open(&l->db, path, err) < 0 ||
+	    log_sql_number(&l->db, l->db.stmt[LOG_ST_COUNT], &l->rows, "counting the network log", err) < 0 ||
+	    log_sql_number(&l->db, l->db.stmt[LOG_ST_OBSERVED_COUNT], &l->observed_rows, "counting", err) < 0)
 		return -1;
-	sqlite3_stmt *st = l->db.stmt[ST_COUNT];
-	if (sqlite3_step(st) != SQLITE_ROW)
-		return sql_fail(&l->db, "counting the network log", err);
-	l->rows = sqlite3_column_int64(st, 0);
-	sqlite3_reset(st);
+	/* Flows of a previous life ended with it. */
+	if (end_all_flows(&l->db) < 0)
+		return sql_fail(&l->db, path, err);
 	int e = pthread_create(&l->writer, NULL, writer_main, l);
 	if (e)
 		return dw_err_errno(err, e, "starting the writer of the network log");
@@ -257,29 +269,58 @@ void store_log_close(struct store_log *l)
 	sql_close(&l->db);
 }
 
-void store_log_add(struct store *s, json_t *event, size_t bytes)
+/* Takes item and what is in it. */
+static void enqueue(struct store_log *l, struct log_event_item *item_take, bool bounded)
 {
-	struct store_log *l = &s->log;
-	const bool usable = member_text(event, "sandbox") && member_text(event, "verdict");
-	struct log_event_item *item = usable ? malloc(sizeof(*item)) : NULL;
-	if (item)
-		*item = (struct log_event_item){ .event = event, .bytes = bytes };
+	struct log_event_item *item = item_take;
 	pthread_mutex_lock(&l->lock);
-	if (item && l->bytes + bytes <= DAEMON_LOG_QUEUE_BYTES) {
+	if (item && (!bounded || l->bytes + item->bytes <= DAEMON_LOG_QUEUE_BYTES)) {
 		*l->tail = item;
 		l->tail = &item->next;
-		l->bytes += bytes;
+		l->bytes += item->bytes;
 		/* The first one ends the long wait, a full batch the short one. */
 		if (l->added++ == l->done || l->added - l->done >= DAEMON_LOG_BATCH)
 			pthread_cond_signal(&l->wake);
 		item = NULL;
-		event = NULL;
 	} else {
 		l->dropped++;
 	}
 	pthread_mutex_unlock(&l->lock);
-	free(item);
-	json_decref(event);
+	free_list(item);
+}
+
+static struct log_event_item *item_new(enum log_item_kind kind, json_t *event_take, size_t bytes)
+{
+	struct log_event_item *item = malloc(sizeof(*item));
+	if (item)
+		*item = (struct log_event_item){ .kind = kind, .event = event_take, .bytes = bytes };
+	else
+		json_decref(event_take);
+	return item;
+}
+
+void store_log_add(struct store *s, json_t *event, size_t bytes, bool observing)
+{
+	struct log_event_item *item = NULL;
+	if (log_event_text(event, "sandbox") && log_event_text(event, "verdict"))
+		item = item_new(LOG_ITEM_EVENT, event, bytes);
+	else
+		json_decref(event);
+	if (item)
+		item->observing = observing;
+	enqueue(&s->log, item, true);
+}
+
+/* These two are as many as there are sandboxes and lives of the gate: no bound needed. */
+void store_log_end(struct store *s, const char *id)
+{
+	json_t *event = json_pack("{ss}", "sandbox", id);
+	enqueue(&s->log, event ? item_new(LOG_ITEM_SANDBOX_ENDED, event, 0) : NULL, false);
+}
+
+void store_log_gate_ended(struct store *s)
+{
+	enqueue(&s->log, item_new(LOG_ITEM_GATE_ENDED, NULL, 0), false);
 }
 
 void store_log_flush(struct store *s)
@@ -293,47 +334,4 @@ void store_log_flush(struct store *s)
 		pthread_cond_wait(&l->written, &l->lock);
 	}
 	pthread_mutex_unlock(&l->lock);
-}
-
-static json_t *column_json(sqlite3_stmt *st, int col)
-{
-	if (sqlite3_column_type(st, col) == SQLITE_INTEGER)
-		return json_integer(sqlite3_column_int64(st, col));
-	return json_string((const char *)sqlite3_column_text(st, col));
-}
-
-static json_t *row_json(sqlite3_stmt *st)
-{
-	static const char *const keys[] = { "time",  "protocol", "addr",      "port",     "qtype",
-					    "name",  "verdict",  "reason",    "rule",     "message",
-					    "count", "closed",   "bytes_out", "bytes_in", "duration_ms" };
-	char time[CLOCK_ISO_SIZE];
-	json_t *row = json_object();
-	json_object_set_new(row, keys[0], json_string(clock_iso(sqlite3_column_int64(st, 0), time)));
-	for (int i = 1; i < (int)DW_COUNT(keys); i++)
-		if (sqlite3_column_type(st, i) != SQLITE_NULL)
-			json_object_set_new(row, keys[i], column_json(st, i));
-	json_object_set_new(row, "closed", json_boolean(sqlite3_column_int(st, 11)));
-	return row;
-}
-
-int store_log_list(struct store *s, const char *id, unsigned limit, bool deny_only, json_t **ret, struct dw_err *err)
-{
-	struct sql_db *d = &s->log.db;
-	auto_json json_t *rows = json_array();
-	pthread_mutex_lock(&d->lock);
-	sqlite3_stmt *st = d->stmt[ST_LIST];
-	sql_text(st, 1, id);
-	sqlite3_bind_int(st, 2, deny_only);
-	sqlite3_bind_int64(st, 3, limit);
-	int step;
-	while ((step = sqlite3_step(st)) == SQLITE_ROW)
-		json_array_insert_new(rows, 0, row_json(st));
-	int r = step == SQLITE_DONE ? 0 : sql_fail(d, "reading the network log", err);
-	sqlite3_reset(st);
-	sqlite3_clear_bindings(st);
-	pthread_mutex_unlock(&d->lock);
-	if (r == 0)
-		*ret = DW_TAKE(rows);
-	return r;
 }

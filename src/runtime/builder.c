@@ -73,6 +73,7 @@ static int clone_child(const struct dw_builder_config *c, struct build *b)
 		.control_fd = b->control_fd,
 		.agent_fd = c->agent_fd,
 		.filter = c->filter,
+		.no_ipv6 = c->no_ipv6,
 	};
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -192,11 +193,11 @@ static void serve_clean(const struct dw_builder_config *c, const struct dw_nl *n
 	DW_IGNORE(dw_msg_send(c->sock, &rep, sizeof(rep), NULL, 0, 0)); /* as above */
 }
 
-static int enter_gate(struct dw_nl *nl, int *ret_netns_fd)
+static int enter_gate(bool no_ipv6, struct dw_nl *nl, int *ret_netns_fd)
 {
 	if (unshare(CLONE_NEWNET) < 0)
 		return -errno;
-	int r = dw_nl_open(nl);
+	int r = dw_nl_open(no_ipv6, nl);
 	if (r == 0)
 		r = dw_net_gate_init(nl);
 	if (r < 0)
@@ -209,7 +210,7 @@ void dw_builder_main(const struct dw_builder_config *c)
 {
 	struct dw_nl nl = { .ioctl_fd = -1 };
 	int netns = -1;
-	int r = enter_gate(&nl, &netns);
+	int r = enter_gate(c->no_ipv6, &nl, &netns);
 	const struct dw_builder_rep hello = { .errnum = -r };
 	if (dw_msg_send(c->sock, &hello, sizeof(hello), &netns, netns >= 0, 0) < 0 || r < 0)
 		return;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <stdbool.h>
 
 #include "runtime/cgroup.h"
 #include "runtime/template.h"
@@ -16,6 +17,7 @@ struct dw_builder_config {
 	const struct dw_cgroups *cgroups;
 	const struct dw_templates *templates;
 	const struct sock_fprog *filter;
+	bool no_ipv6;
 };
 
 /* First record: a dw_builder_rep with the gate namespace's descriptor, or with errnum. Returns at the end of file. */

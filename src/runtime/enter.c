@@ -100,7 +100,7 @@ static int set_rlimits(void)
 static void park_network(const struct dw_parked *p)
 {
 	struct dw_nl nl = { .ioctl_fd = -1 };
-	int r = dw_nl_open(&nl);
+	int r = dw_nl_open(p->no_ipv6, &nl);
 	if (r == 0)
 		r = dw_step_fails(DW_STEP_ADDRESS) ? -EIO : dw_net_sandbox_addresses(&nl, p->slot);
 	if (r < 0)

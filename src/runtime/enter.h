@@ -3,6 +3,7 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/macros.h"
@@ -17,6 +18,7 @@ struct dw_parked {
 	int procs_fds[DW_CGROUP_TREES]; /* cgroups (v1) to move itself into */
 	int procs_n;
 	const struct sock_fprog *filter;
+	bool no_ipv6;
 };
 
 /* Builder to child on the sync socket; MAPPED carries the device file system. */

@@ -189,6 +189,7 @@ static _Noreturn void builder_child(const struct dw_keeper *k, int sock, int age
 		.cgroups = &k->cgroups,
 		.templates = &k->templates,
 		.filter = &k->filter,
+		.no_ipv6 = k->no_ipv6,
 	};
 	dw_builder_main(&c);
 	_exit(0);
@@ -279,6 +280,7 @@ int dw_keeper_main(const struct dw_keeper_config *c)
 	k = (struct dw_keeper){
 		.pool = c->pool,
 		.max_sandboxes = c->max_sandboxes,
+		.no_ipv6 = c->no_ipv6,
 		.req_fd = c->req_fd,
 		.event_fd = c->event_fd,
 		.builder_fd = -1,

@@ -52,6 +52,7 @@ struct dw_pending {
 
 struct dw_keeper {
 	unsigned pool, max_sandboxes;
+	bool no_ipv6;
 	int req_fd, event_fd, builder_fd, epoll_fd;
 	pid_t builder_pid;
 	struct dw_cgroups cgroups;
@@ -83,6 +84,7 @@ enum dw_keeper_source {
 struct dw_keeper_config {
 	const char *data_dir, *agent_path;
 	unsigned pool, max_sandboxes;
+	bool no_ipv6;
 	int req_fd, event_fd;
 };
 

@@ -30,9 +30,18 @@ struct nl_msg {
 	struct nlmsghdr *h;
 };
 
-int dw_nl_open(struct dw_nl *ret)
+/* Absent when the host's kernel runs without IPv6; then a sandbox has none either. */
+bool dw_net_have_ipv6(void)
 {
-	struct dw_nl nl = { .ioctl_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) };
+	return access("/proc/sys/net/ipv6", F_OK) == 0;
+}
+
+int dw_nl_open(bool no_ipv6, struct dw_nl *ret)
+{
+	struct dw_nl nl = {
+		.ioctl_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0),
+		.v6 = !no_ipv6 && dw_net_have_ipv6(),
+	};
 	if (nl.ioctl_fd < 0)
 		return -errno;
 	nl.sock = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
@@ -89,12 +98,6 @@ static int ifindex_of(const struct dw_nl *nl, const char *name)
 	struct ifreq ifr = { 0 };
 	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	return ioctl(nl->ioctl_fd, SIOCGIFINDEX, &ifr) < 0 ? -errno : ifr.ifr_ifindex;
-}
-
-/* Absent when the host's kernel runs without IPv6; then a sandbox has none either. */
-static bool have_ipv6(void)
-{
-	return access("/proc/sys/net/ipv6", F_OK) == 0;
 }
 
 static int sysctl_write(const char *name, const char *value)
@@ -229,12 +232,11 @@ int dw_net_link_gate(struct dw_nl *nl, uint32_t slot)
 	if (ifindex < 0)
 		return ifindex;
 	const struct dw_addr addrs[] = { dw_slot_addr4(slot), dw_slot_addr6(slot) };
-	bool v6 = have_ipv6();
-	int r = v6 ? link_no_autoconf(nl, ifindex) : 0;
+	int r = dw_net_have_ipv6() ? link_no_autoconf(nl, ifindex) : 0;
 	if (r == 0)
 		r = link_up(nl, ifindex);
 	for (size_t i = 0; r == 0 && i < DW_COUNT(addrs); i++) {
-		if (addrs[i].family == DW_AF_6 && !v6)
+		if (addrs[i].family == DW_AF_6 && !nl->v6)
 			continue;
 		r = route_add(nl, ifindex, &addrs[i], NULL);
 		if (r == 0)
@@ -262,22 +264,25 @@ int dw_net_sandbox_addresses(struct dw_nl *nl, uint32_t slot)
 		{ "ipv6/conf/" SANDBOX_IFNAME "/accept_redirects", "0" },
 		{ "ipv4/ip_unprivileged_port_start", "0" },
 	};
+	static const char *const off[] = { "ipv6/conf/all/disable_ipv6", "ipv6/conf/default/disable_ipv6" };
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < DW_COUNT(knobs); i++)
 		r = sysctl_write(knobs[i][0], knobs[i][1]);
+	/* Not even loopback has it then: what a program finds is a machine without IPv6, and it does not try it. */
+	for (size_t i = 0; r == 0 && !nl->v6 && i < DW_COUNT(off); i++)
+		r = sysctl_write(off[i], "1");
 	int ifindex = ifindex_of(nl, SANDBOX_IFNAME);
 	if (r < 0 || ifindex < 0)
 		return r < 0 ? r : ifindex;
 	const struct dw_addr a4 = dw_slot_addr4(slot), a6 = dw_slot_addr6(slot);
-	bool v6 = have_ipv6();
 	r = link_up(nl, 1);
-	if (r == 0 && v6)
+	if (r == 0 && nl->v6)
 		r = link_no_autoconf(nl, ifindex);
 	if (r == 0)
 		r = link_up(nl, ifindex);
 	if (r == 0)
 		r = address_add(nl, ifindex, &a4);
-	if (r == 0 && v6)
+	if (r == 0 && nl->v6)
 		r = address_add(nl, ifindex, &a6);
 	return r;
 }
@@ -294,7 +299,7 @@ int dw_net_sandbox_routes(struct dw_nl *nl)
 	int r = neighbour_add(nl, ifindex, &gw4, mac_gate);
 	if (r == 0)
 		r = route_add(nl, ifindex, NULL, &gw4);
-	if (r < 0 || !have_ipv6())
+	if (r < 0 || !nl->v6)
 		return r;
 	r = neighbour_add(nl, ifindex, &gw6, mac_gate);
 	return r < 0 ? r : route_add(nl, ifindex, NULL, &gw6);

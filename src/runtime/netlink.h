@@ -14,10 +14,14 @@ struct dw_nl {
 	struct mnl_socket *sock;
 	uint32_t seq;
 	int ioctl_fd; /* for names and indexes, in the same namespace */
+	bool v6;      /* whether sandboxes get IPv6; never true where the kernel has none */
 };
 
-/* All return 0 or -errno. */
-int DW_MUST_USE dw_nl_open(struct dw_nl *ret);
+/* Whether this kernel has IPv6. */
+bool dw_net_have_ipv6(void);
+
+/* All return 0 or -errno. no_ipv6: sandboxes have IPv4 alone. */
+int DW_MUST_USE dw_nl_open(bool no_ipv6, struct dw_nl *ret);
 void dw_nl_close(struct dw_nl *nl);
 
 /* In a fresh gate namespace: loopback up, and what new links inherit. */

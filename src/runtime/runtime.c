@@ -15,6 +15,7 @@
 #include "runtime/failpoint.h"
 #include "runtime/keeper.h"
 #include "runtime/msg.h"
+#include "runtime/netlink.h"
 #include "runtime/spec.h"
 
 #define POOL_DEFAULT 4u
@@ -27,6 +28,7 @@
 struct dw_runtime {
 	int req_fd, event_fd, gate_netns_fd;
 	pid_t keeper;
+	bool no_ipv6;
 };
 
 static int keeper_gone(struct dw_err *err)
@@ -89,6 +91,7 @@ static int fork_keeper(struct dw_runtime *rt, const struct dw_runtime_config *co
 			.max_sandboxes = DW_MIN(config->max_sandboxes, DW_SLOT_INDEX_MAX),
 			.req_fd = req[1],
 			.event_fd = event[1],
+			.no_ipv6 = rt->no_ipv6,
 		};
 		_exit(dw_keeper_main(&c));
 	}
@@ -104,6 +107,7 @@ int dw_runtime_start(const struct dw_runtime_config *config, struct dw_runtime *
 	if (!rt)
 		return dw_err_errno(err, ENOMEM, "runtime");
 	*rt = (struct dw_runtime){ .req_fd = -1, .event_fd = -1, .gate_netns_fd = -1, .keeper = -1 };
+	rt->no_ipv6 = config->no_ipv6 || !dw_net_have_ipv6();
 	if (fork_keeper(rt, config, err) < 0 || wait_hello(rt, err) < 0) {
 		runtime_free(rt);
 		return -1;
@@ -258,7 +262,7 @@ int dw_runtime_create(struct dw_runtime *rt, const struct dw_sandbox_spec *spec,
 		.init_pid = rep.init_pid,
 		.agent_fd = agent_fd,
 		.addr4 = dw_slot_addr4(rep.slot),
-		.addr6 = dw_slot_addr6(rep.slot),
+		.addr6 = rt->no_ipv6 ? (struct dw_addr){ 0 } : dw_slot_addr6(rep.slot),
 		.uid_base = rep.uid_base,
 	};
 	return 0;

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -23,6 +24,7 @@ struct dw_runtime_config {
 	const char *agent_path; /* the static agent program; opened once */
 	unsigned pool;          /* parked slots to hold ready (default 4) */
 	unsigned max_sandboxes; /* alive at one time */
+	bool no_ipv6;           /* sandboxes have IPv4 alone */
 };
 
 struct dw_sandbox_spec {
@@ -38,8 +40,8 @@ struct dw_sandbox_handle {
 	uint32_t slot;  /* the key for destroy and for exit events */
 	pid_t init_pid; /* PID 1 of the sandbox as the host sees it */
 	int agent_fd; /* control socket to the agent (proto/agentp.h); the agent has said it is ready. Owned by the caller */
-	struct dw_addr addr4, addr6;
-	uint32_t uid_base; /* host uid of the sandbox's root */
+	struct dw_addr addr4, addr6; /* addr6 of no family: it has none */
+	uint32_t uid_base;           /* host uid of the sandbox's root */
 };
 
 struct dw_runtime;

@@ -58,7 +58,9 @@ class Daemon:
         argv = [str(build_dir() / "src/daemon/declawd"), "--data", str(self.data)]
         if "--listen" not in args:
             argv += ["--listen", "127.0.0.1:0"]
-        argv += ["--resolver", "127.0.0.1:9", *args]
+        if "--resolver" not in args:
+            argv += ["--resolver", "127.0.0.1:9"]
+        argv += args
         clean = {k: v for k, v in os.environ.items() if not k.startswith("DECLAW_")}
         with open(self.log_path, "wb") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, env={**clean, **(env or {})})

@@ -152,9 +152,9 @@ def test_requests_side_by_side(daemon):
 
 
 @pytest.mark.parametrize("sandbox_id", ["sbx-00000000", "a.b", "..%2f..%2fetc", "%00", "x" * 500, "%e2%82%ac"])
-@pytest.mark.parametrize("method, below", [("GET", ""), ("DELETE", ""), ("DELETE", "?async=true"), ("GET", "/status"), ("PATCH", "/timeout"), ("POST", "/commands"), ("GET", "/commands"), ("GET", "/files?path=/x"), ("POST", "/files"), ("PUT", "/files/raw?path=/x"), ("GET", "/network/log")])
+@pytest.mark.parametrize("method, below", [("GET", ""), ("DELETE", ""), ("DELETE", "?async=true"), ("GET", "/status"), ("PATCH", "/timeout"), ("POST", "/commands"), ("GET", "/commands"), ("GET", "/files?path=/x"), ("POST", "/files"), ("PUT", "/files/raw?path=/x"), ("GET", "/network/log"), ("GET", "/network"), ("PUT", "/network"), ("PATCH", "/network"), ("GET", "/network/suggest")])
 def test_an_unknown_id(daemon, method, below, sandbox_id):
-    bodies = {"/timeout": {"timeout": 60}, "/commands": {"cmd": "true"}, "/files": {"path": "/x", "data": ""}}
+    bodies = {"/network": {}, "/timeout": {"timeout": 60}, "/commands": {"cmd": "true"}, "/files": {"path": "/x", "data": ""}}
     answer = daemon.request(method, f"/sandboxes/{sandbox_id}{below}", bodies.get(below, b"") if method != "GET" else None)
     assert answer.status == 404
     assert answer.code in ("sandbox_not_found", "route_not_found")

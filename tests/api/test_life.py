@@ -116,7 +116,7 @@ def test_wrong_options(args, word):
 def test_help_and_version():
     r = subprocess.run([*DECLAWD, "--help"], capture_output=True, text=True, timeout=10)
     assert r.returncode == 0
-    for option in ("--listen", "--data", "--api-key-file", "--uplink-netns", "--resolver", "--default-egress", "--allow-private", "--help", "--version"):
+    for option in ("--listen", "--data", "--api-key-file", "--uplink-netns", "--resolver", "--default-egress", "--allow-private", "--no-ipv6", "--limit-flows", "--limit-bytes", "--help", "--version"):
         assert option in r.stdout
     assert subprocess.run([*DECLAWD, "--version"], capture_output=True, text=True, timeout=10).stdout.startswith("declawd ")
 
@@ -150,7 +150,7 @@ def test_the_log_of_decisions(daemon, sandbox):
     assert denied(daemon, sandbox, "127.1.2.3") == [], "loopback never leaves the sandbox"
     rows = daemon.request("GET", f"/sandboxes/{sandbox}/network/log?limit=1").json["decisions"]
     assert len(rows) == 1
-    for bad in ("limit=0", "limit=x", "verdict=allow"):
+    for bad in ("limit=0", "limit=x", "verdict=maybe"):
         assert daemon.request("GET", f"/sandboxes/{sandbox}/network/log?{bad}").status == 400
     daemon.request("DELETE", f"/sandboxes/{sandbox}")
     assert daemon.request("GET", f"/sandboxes/{sandbox}/network/log?limit=5000").json["decisions"]

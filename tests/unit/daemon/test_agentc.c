@@ -29,7 +29,7 @@ static int setup(void **state)
 	s->m = &f->m;
 	s->refs = 1;
 	s->agent_fd = pair[0];
-	s->policy_fd = -1;
+	s->network.policy_fd = -1;
 	s->record.state = RECORD_RUNNING;
 	s->record.doc = record_doc_new();
 	s->record.doc->envs = json_pack("{ss}", "FROM", "sandbox");

@@ -77,17 +77,17 @@ static void check(void **state)
 	const struct row *r = *state;
 	auto_json json_t *j = json_loads(r->json, JSON_ALLOW_NUL, NULL);
 	assert_non_null(j);
-	auto_create_spec struct create_spec s = { .policy_fd = -1 };
+	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
 	struct dw_err err = { 0 };
 	assert_int_equal(create_spec_parse(j, true, &s, &err), r->code ? -1 : 0);
 	if (r->code) {
 		assert_int_equal(err.kind, r->kind);
 		assert_string_equal(err.code, r->code);
 		assert_non_null(strstr(err.message, r->word));
-		assert_int_equal(s.policy_fd, -1);
+		assert_int_equal(s.network.policy_fd, -1);
 		return;
 	}
-	assert_true(s.policy_fd >= 0);
+	assert_true(s.network.policy_fd >= 0);
 	assert_true(json_is_object(s.record.doc->metadata) && json_is_object(s.record.doc->envs));
 }
 
@@ -95,7 +95,7 @@ static void fields_arrive(void **state)
 {
 	auto_json json_t *j = json_pack("{ss ss si s{ss} s{ss} s{s[s]}}", "template", "python", "name", "n", "timeout",
 					7, "metadata", "m", "1", "envs", "E", "2", "network", "deny_out", "0.0.0.0/0");
-	auto_create_spec struct create_spec s = { .policy_fd = -1 };
+	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
 	struct dw_err err = { 0 };
 	assert_int_equal(create_spec_parse(j, true, &s, &err), 0);
 	assert_string_equal(s.record.template_name, "python");
@@ -112,7 +112,7 @@ static void fields_arrive(void **state)
 static void network_from_security_is_shown(void **state)
 {
 	auto_json json_t *j = json_pack("{s{s{s[s]}}}", "security", "network", "allow_out", "a.com");
-	auto_create_spec struct create_spec s = { .policy_fd = -1 };
+	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
 	struct dw_err err = { 0 };
 	assert_int_equal(create_spec_parse(j, true, &s, &err), 0);
 	assert_int_equal(json_array_size(json_object_get(s.record.doc->network, "allow_out")), 1);

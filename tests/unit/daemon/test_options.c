@@ -38,6 +38,12 @@ static const struct row rows[] = {
 	{ "allow private", {"--allow-private", "10.1.2.3/8", "--allow-private", "192.168.1.1"}, {0}, OPTIONS_RUN, NULL, NULL, NULL,
 	  "10.0.0.0/8 192.168.1.1/32 " },
 	{ "allow private wrong", {"--allow-private", "10.0.0.0/33"}, {0}, OPTIONS_BAD, "--allow-private" },
+	{ "a limit of 0", {"--limit-flows", "0"}, {0}, OPTIONS_BAD, "--limit-flows: \"0\" must be a whole number between 1 and 16384" },
+	{ "a limit too high", {"--limit-names-per-minute=100001"}, {0}, OPTIONS_BAD, "--limit-names-per-minute" },
+	{ "a limit of letters", {"--limit-bytes", "1G"}, {0}, OPTIONS_BAD, "--limit-bytes" },
+	{ "a limit's variable", {0}, {"DECLAW_LIMIT_HALF_OPEN", "x"}, OPTIONS_BAD, "DECLAW_LIMIT_HALF_OPEN" },
+	{ "no IPv6 takes no value", {"--no-ipv6=1"}, {0}, OPTIONS_BAD, "--no-ipv6=1" },
+	{ "no IPv6 of another word", {0}, {"DECLAW_NO_IPV6", "yes"}, OPTIONS_BAD, "DECLAW_NO_IPV6" },
 	{ "unknown option", {"--frob"}, {0}, OPTIONS_BAD, "--frob" },
 	{ "a plain word", {"frob"}, {0}, OPTIONS_BAD, "frob" },
 	{ "value missing", {"--listen"}, {0}, OPTIONS_BAD, "--listen needs" },
@@ -119,10 +125,46 @@ static void resolv_conf(void **state)
 	assert_string_equal(options_format_endpoint(&o.resolver[1], text), "[2620:fe::fe]:53");
 }
 
+static void parse(struct options *o, const char *const *words, const struct row *variables)
+{
+	struct dw_err err = { 0 };
+	char *argv[10] = { (char[]){ "declawd" } };
+	int argc = 1;
+	for (; *words; words++)
+		argv[argc++] = (char *)(uintptr_t)*words;
+	current = variables;
+	assert_int_equal(options_parse(o, argc, argv, env, &err), OPTIONS_RUN);
+}
+
+static void limits_and_ipv6(void **state)
+{
+	static struct options o;
+	static const struct row none = { 0 };
+	static const struct row variables = { .env = { "DECLAW_LIMIT_FLOWS", "7", "DECLAW_NO_IPV6", "1" } };
+	parse(&o, (const char *const[]){ NULL }, &none);
+	assert_int_equal(o.limits.flows, 0);
+	assert_false(o.no_ipv6);
+	parse(&o,
+	      (const char *const[]){ "--limit-flows=8", "--limit-bytes", "5000000000", "--no-ipv6",
+				     "--limit-dns-per-second", "3", NULL },
+	      &none);
+	assert_int_equal(o.limits.flows, 8);
+	assert_int_equal(o.limits.dns_per_second, 3);
+	assert_int_equal(o.limits.bytes, 5000000000ull);
+	assert_true(o.no_ipv6);
+	parse(&o, (const char *const[]){ "--limit-half-open=2", NULL }, &variables);
+	assert_int_equal(o.limits.flows, 7);
+	assert_int_equal(o.limits.half_open, 2);
+	assert_true(o.no_ipv6);
+	static const struct row off = { .env = { "DECLAW_NO_IPV6", "0" } };
+	parse(&o, (const char *const[]){ NULL }, &off);
+	assert_false(o.no_ipv6);
+}
+
 int main(void)
 {
 	ROW_TESTS(rows, check);
-	const struct CMUnitTest more[] = { cmocka_unit_test(resolv_conf) };
+	const struct CMUnitTest more[] = { cmocka_unit_test(resolv_conf), cmocka_unit_test(limits_and_ipv6) };
 	return cmocka_run_group_tests_name("options", tests, NULL, NULL) +
 	       cmocka_run_group_tests_name("resolv.conf", more, NULL, NULL);
 }

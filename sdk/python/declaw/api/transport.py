@@ -93,6 +93,20 @@ class Response:
             self._finish()
         return data
 
+    def read_some(self) -> bytes:
+        """What has come, as soon as anything has; b"" at the end of the body. For answers without an end in sight."""
+        try:
+            data = self._raw.read1(1 << 16)
+        except socket.timeout as e:
+            self.close()
+            raise AnswerTimeout("no more of the answer came in time") from e
+        except (OSError, HTTPException) as e:
+            self.close()
+            raise ConnectionLost(f"the connection broke in the middle of the answer: {e!r}", stale=False) from e
+        if not data:
+            self._finish()
+        return data
+
     def _finish(self) -> None:
         connection, self._connection = self._connection, None
         if connection is None:

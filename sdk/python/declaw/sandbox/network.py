@@ -15,6 +15,7 @@ _NUMBER = re.compile(r"(?:0x.*|[0-9]+)\Z")
 _PORTS = re.compile(r"([1-9][0-9]{0,4})(?:-([1-9][0-9]{0,4}))?\Z")
 _PORTS_TAIL = re.compile(r"(.*):([0-9-]*)\Z")
 _REGEX_MAX = 1000
+_LIMITS = {"flows", "half_open", "flows_per_second", "dns_per_second", "names_per_minute", "bytes"}
 
 
 def _canonical_host(host: str) -> Optional[str]:
@@ -135,17 +136,31 @@ class SandboxNetworkOpts:
         deny_out: IP addresses and CIDR blocks, or `ALL_TRAFFIC`. A narrower `allow_out` entry beats it.
         allow_public_traffic: False closes the sandbox's ports to requests from outside.
         mask_request_host: Host header that servers inside see.
+        blocked: what a refused connection looks like from inside: "drop" (the server's default; it times out) or
+            "reject" (it is refused at once). This server's, not part of the published SDK.
+        mode: "enforce" (the default) or "observe": what the lists would refuse is noted and passes. This server's.
+        limits: at most ``flows``, ``half_open``, ``flows_per_second``, ``dns_per_second``, ``names_per_minute``,
+            ``bytes``; each optional. This server's.
 
     Raises:
-        ValueError: an entry is not valid.
+        ValueError: an entry, `blocked`, `mode` or the name of a limit is not valid.
     """
 
     allow_out: List[str] = field(default_factory=_Unset)
     deny_out: List[str] = field(default_factory=_Unset)
     allow_public_traffic: bool = True
     mask_request_host: Optional[str] = None
+    blocked: Optional[str] = None
+    mode: Optional[str] = None
+    limits: Optional[Dict[str, int]] = None
 
     def __post_init__(self) -> None:
+        for name, words in (("blocked", ("drop", "reject")), ("mode", ("enforce", "observe"))):
+            if getattr(self, name) not in (None, *words):
+                raise ValueError(f"{name} is {words[0]!r} or {words[1]!r}, not {getattr(self, name)!r}")
+        unknown = set(self.limits or ()) - _LIMITS
+        if unknown:
+            raise ValueError(f"no such limit: {', '.join(sorted(map(str, unknown)))}")
         for name in ("allow_out", "deny_out"):
             entries = getattr(self, name)
             if isinstance(entries, str):  # would be taken for a list of one-letter names
@@ -176,20 +191,23 @@ class SandboxNetworkOpts:
             out["allow_public_traffic"] = False
         if self.mask_request_host is not None:
             out["mask_request_host"] = self.mask_request_host
+        ours = {"blocked": self.blocked, "mode": self.mode, "limits": self.limits and dict(self.limits)}
+        out.update((k, v) for k, v in ours.items() if v)
         return out
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SandboxNetworkOpts":
         """The opposite of `to_dict`; unknown keys are ignored, an ``allow_out`` of None is the empty list."""
-        known = {k: data[k] for k in ("allow_public_traffic", "mask_request_host") if k in data}
+        plain = ("allow_public_traffic", "mask_request_host", "blocked", "mode", "limits")
+        known = {k: data[k] for k in plain if k in data}
         lists = {k: list(data[k] or []) for k in ("allow_out", "deny_out") if k in data}
         return cls(**lists, **known)
 
 
 @dataclass
 class NetworkPolicy(SandboxNetworkOpts):
-    """The same four fields under the name that security policies use."""
+    """The same fields under the name that security policies use."""
 
     def to_network_opts(self) -> SandboxNetworkOpts:
         """The same as a `SandboxNetworkOpts`."""
-        return SandboxNetworkOpts(self.allow_out, self.deny_out, self.allow_public_traffic, self.mask_request_host)
+        return SandboxNetworkOpts(**vars(self))

@@ -14,6 +14,7 @@ from ..sandbox.models import SandboxInfo, SandboxLifecycle, SandboxQuery
 from ..sandbox.network import ALL_TRAFFIC, SandboxNetworkOpts
 from .commands import Commands
 from .filesystem import Filesystem
+from .network import Network as NetworkApi
 
 Network = Union[SandboxNetworkOpts, Mapping[str, Any]]
 _S = TypeVar("_S", bound="Sandbox")
@@ -77,6 +78,7 @@ class Sandbox:
         self._base = _path(self._sandbox_id)
         self._commands = Commands(client, self._sandbox_id, self._base)
         self._files = Filesystem(client, self._sandbox_id, self._base)
+        self._network = NetworkApi(client, self._sandbox_id, self._base)
 
     @classmethod
     def create(
@@ -255,6 +257,11 @@ class Sandbox:
         """Files."""
         return self._files
 
+    @property
+    def network(self) -> NetworkApi:
+        """The network policy and its log. Not part of the published SDK."""
+        return self._network
+
     def kill(self, request_timeout: Optional[float] = None, *, wait: bool = False) -> bool:
         """Ends it and everything in it.
 
@@ -294,9 +301,7 @@ class Sandbox:
             InvalidArgumentError: an entry cannot be honoured; the old policy stays.
             NotFoundError, SandboxError (410): there is no such sandbox, or it was killed.
         """
-        self._client.put(
-            f"{self._base}/network", json=_plain(network), request_timeout=request_timeout, sandbox_id=self._sandbox_id
-        )
+        self._network.set(_plain(network), request_timeout=request_timeout)
 
     def get_info(self, request_timeout: Optional[float] = None) -> SandboxInfo:
         """What the server knows of it; a killed one is still known. Raises NotFoundError."""
@@ -306,7 +311,9 @@ class Sandbox:
     def network_log(
         self, limit: int = 100, verdict: Optional[str] = None, request_timeout: Optional[float] = None
     ) -> List[Dict[str, Any]]:
-        """The latest decisions about its traffic. Not part of the published SDK.
+        """The latest decisions about its traffic, oldest first; `network.log` has more filters and pages.
+
+        Not part of the published SDK.
 
         Args:
             limit: how many at most.
@@ -318,14 +325,10 @@ class Sandbox:
         Raises:
             NotFoundError: no such sandbox.
         """
-        query: Dict[str, Any] = {"limit": limit}
-        if verdict is not None:
-            query["verdict"] = verdict
-        answer = self._client.get(
-            f"{self._base}/network/log", query=query, request_timeout=request_timeout, sandbox_id=self._sandbox_id
-        )
-        decisions: List[Dict[str, Any]] = _expect(answer, "decisions", self._sandbox_id)["decisions"]
-        return decisions
+        decisions: List[Dict[str, Any]] = self._network.log(limit, verdict=verdict, request_timeout=request_timeout)[
+            "decisions"
+        ]
+        return decisions[::-1]
 
     def close(self) -> None:
         """Does nothing: connections belong to the process, and the sandbox lives on."""
