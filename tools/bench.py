@@ -15,14 +15,14 @@ from typing import Any, Dict, List
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "sdk" / "python"), str(ROOT / "tests"), str(ROOT / "tools")]
 
-from bench import attach, connect, life  # noqa: E402
+from bench import attach, changes, connect, datagrams, life  # noqa: E402
 from bench.numbers import Plan, Row, show  # noqa: E402
 from lab import Lab  # noqa: E402
 
 FULL = Plan(lives=60, lives_gapped=50, commands=300, commands_gapped=60, connects=300, connects_gapped=100, attaches=60,
-            attaches_gapped=20, policies=12, policies_gapped=8)
+            attaches_gapped=20, policies=12, policies_gapped=8, queries=12_000, datagrams=12_000, changes=15)
 QUICK = Plan(lives=20, lives_gapped=10, commands=60, commands_gapped=12, connects=120, connects_gapped=10, attaches=20,
-             attaches_gapped=5, policies=4, policies_gapped=3)
+             attaches_gapped=5, policies=4, policies_gapped=3, queries=3_000, datagrams=3_000, changes=5)
 
 
 def load() -> List[float]:
@@ -38,7 +38,10 @@ def measure(build: pathlib.Path, plan: Plan) -> Dict[str, Any]:
         policies = attach.Policies(server)
         rows += attach.whole_creates(policies, plan)
         images = attach.images(policies)
+        rows += changes.run(server, plan)
+        flows = attach.image_of(server, datagrams.network())
     rows += attach.at_the_gate(build, images, plan)
+    rows += datagrams.run(build, flows, plan)
     return {
         "machine": {"kernel": platform.release(), "cpus": os.cpu_count(), "load_before": before, "load_after": load()},
         "build": str(build),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Compiles a policy for tests: policy-image [--default-allow] [--allow ENTRY]... [--allow-none] [--deny ENTRY]...
+ *                                              [--reject] [--observe]
  * The image goes to standard output; an error to standard error, with exit code 1.
  */
 #include <stdio.h>
@@ -21,6 +22,10 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--default-allow") == 0) {
 			spec.default_allow = true;
+		} else if (strcmp(argv[i], "--reject") == 0) {
+			spec.reject = true;
+		} else if (strcmp(argv[i], "--observe") == 0) {
+			spec.observe = true;
 		} else if (strcmp(argv[i], "--allow-none") == 0) {
 			spec.allow_present = true;
 		} else if (strcmp(argv[i], "--allow") == 0 && i + 1 < argc && spec.allow_n < ENTRIES_MAX) {

@@ -50,18 +50,20 @@ def whole_creates(policies: Policies, plan: Plan) -> List[Row]:
     return rows
 
 
+def image_of(server: Any, network: Any) -> bytes:
+    """The compiled policy, as this very build's server makes it: out of the memory that it hands to the gate."""
+    sbx = create(server, template="base", network=network)
+    folder = pathlib.Path(f"/proc/{server.pid}/fd")
+    mine = [fd for fd in folder.iterdir() if "memfd:declaw-policy" in os.readlink(fd)]
+    if len(mine) != 1:
+        raise RuntimeError(f"{len(mine)} policies in the server's memory, not 1")
+    image = mine[0].read_bytes()
+    sbx.kill(wait=True)
+    return image
+
+
 def images(policies: Policies) -> Dict[int, bytes]:
-    """The compiled policies, as this very build's server makes them: out of the memory that it hands to the gate."""
-    found = {}
-    folder = pathlib.Path(f"/proc/{policies.server.pid}/fd")
-    for size in SIZES:
-        sbx = policies.make(size)
-        mine = [fd for fd in folder.iterdir() if "memfd:declaw-policy" in os.readlink(fd)]
-        if len(mine) != 1:
-            raise RuntimeError(f"{len(mine)} policies in the server's memory, not 1")
-        found[size] = mine[0].read_bytes()
-        sbx.kill(wait=True)
-    return found
+    return {size: image_of(policies.server, {"allow_out": policies.lists[size]}) for size in SIZES}
 
 
 def sealed(image: bytes) -> int:

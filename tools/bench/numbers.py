@@ -23,6 +23,9 @@ class Plan:
     attaches_gapped: int
     policies: int
     policies_gapped: int
+    queries: int
+    datagrams: int
+    changes: int
 
 
 @dataclass
