@@ -185,7 +185,8 @@ static int compile(struct compiler *c, const struct dw_policy_spec *spec, void *
 			      .keys_n = (uint32_t)c->keys_n,
 			      .flags = (allow_present ? DW_IMAGE_ALLOW_PRESENT : 0) |
 				       (spec->default_allow ? DW_IMAGE_DEFAULT_ALLOW : 0) |
-				       (spec->reject ? DW_IMAGE_REJECT : 0) | (spec->observe ? DW_IMAGE_OBSERVE : 0) };
+				       (spec->reject ? DW_IMAGE_REJECT : 0) | (spec->observe ? DW_IMAGE_OBSERVE : 0) |
+				       (spec->allow_ech ? DW_IMAGE_ALLOW_ECH : 0) };
 	int r = dw_image_build(&d, ret_image, ret_len);
 	if (r == -E2BIG)
 		return dw_err_set(c->err, DW_ERR_INVALID, CODE_LARGE,

@@ -152,14 +152,15 @@ static unsigned min_allow_len(const struct dw_floor *floor, const struct dw_addr
 	return dw_floor_is_private(floor, a) ? dw_addr_block_of(a).len : 0;
 }
 
-/* The first pinned name of the address that the list covers on the port. */
+/* The first pinned name of the address that the list covers on the port, of those that were asked for last. */
 static uint32_t pinned_rule(const struct dw_policy *p, enum dw_list list, const struct dw_pins *pins,
 			    const struct dw_addr *a, uint16_t port)
 {
 	if (!pins || list_of(p, list)->names == 0)
 		return DW_RULE_NONE;
 	struct dw_pin pin;
-	for (uint32_t iter = 0; dw_pins_next(pins, a, &iter, &pin);) {
+	uint32_t iter = 0;
+	for (unsigned i = 0; i < DW_PINS_WALK_MAX && dw_pins_next(pins, a, &iter, &pin); i++) {
 		uint32_t rule = name_rule(p, list, pin.name, strlen(pin.name), port);
 		if (rule != DW_RULE_NONE)
 			return rule;
@@ -167,10 +168,10 @@ static uint32_t pinned_rule(const struct dw_policy *p, enum dw_list list, const 
 	return DW_RULE_NONE;
 }
 
-/* Allowed by something wide: names that deny_out lists are still refused where they show. */
+/* Allowed by something wide: names that deny_out lists are still refused where they show, and an observer wants to know them. */
 static struct dw_decision allow_wide(const struct dw_policy *p, enum dw_reason reason, uint32_t rule)
 {
-	bool names = list_of(p, DW_LIST_DENY)->names > 0;
+	bool names = dw_policy_denies_names(p) || dw_policy_observes(p);
 	return allow(DW_ALLOW, reason, names ? DW_INSPECT_DENY_NAMES : DW_INSPECT_NONE, rule);
 }
 
@@ -348,6 +349,16 @@ enum dw_reason dw_decide_answer(const struct dw_policy *policy, const struct dw_
 bool dw_policy_rejects(const struct dw_policy *p)
 {
 	return p && has_flag(p, DW_IMAGE_REJECT);
+}
+
+bool dw_policy_allows_ech(const struct dw_policy *p)
+{
+	return p && has_flag(p, DW_IMAGE_ALLOW_ECH);
+}
+
+bool dw_policy_denies_names(const struct dw_policy *p)
+{
+	return p && list_of(p, DW_LIST_DENY)->names > 0;
 }
 
 bool dw_policy_observes(const struct dw_policy *p)

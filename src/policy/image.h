@@ -42,6 +42,7 @@ enum dw_key_kind {
 #define DW_IMAGE_DEFAULT_ALLOW 2u
 #define DW_IMAGE_REJECT        4u
 #define DW_IMAGE_OBSERVE       8u
+#define DW_IMAGE_ALLOW_ECH     16u
 
 struct dw_img_section {
 	uint32_t off; /* bytes from the start, a multiple of 8 */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Names and addresses are interned; a pin is a pair of their numbers. Three hash tables (by name, by address, by pair)
- * hold numbers into growing arrays, and each address heads a chain of its pins, newest first. Names live in
+ * hold numbers into growing arrays, and each address heads a chain of its pins, last used first. Names live in
  * blocks that never move. Nothing is ever removed but by dw_pins_free, so there are no holes.
  *
  * Whoever runs a wildcard domain chooses names, and answers choose addresses: the seed keeps them from choosing
@@ -44,7 +44,7 @@ struct address {
 
 struct pair {
 	uint32_t name, address;
-	uint32_t next; /* pin of the same address */
+	uint32_t next, prev; /* pins of the same address */
 	uint64_t expires_ms;
 };
 
@@ -232,6 +232,30 @@ static uint32_t add_address(struct dw_pins *t, const struct dw_addr *a)
 	return t->addresses_n++;
 }
 
+static void put_first(struct dw_pins *t, uint32_t pi)
+{
+	struct pair *p = &t->pairs[pi];
+	uint32_t *first = &t->addresses[p->address].first;
+
+	p->prev = NONE;
+	p->next = *first;
+	if (p->next != NONE)
+		t->pairs[p->next].prev = pi;
+	*first = pi;
+}
+
+static void move_first(struct dw_pins *t, uint32_t pi)
+{
+	const struct pair *p = &t->pairs[pi];
+
+	if (p->prev == NONE)
+		return;
+	t->pairs[p->prev].next = p->next;
+	if (p->next != NONE)
+		t->pairs[p->next].prev = p->prev;
+	put_first(t, pi);
+}
+
 bool dw_pins_add(struct dw_pins *t, const char *name, const struct dw_addr *a, uint64_t expires_ms)
 {
 	size_t n = strnlen(name, DW_HOST_SIZE);
@@ -243,6 +267,7 @@ bool dw_pins_add(struct dw_pins *t, const char *name, const struct dw_addr *a, u
 	if (pi != NONE) {
 		if (t->pairs[pi].expires_ms < expires_ms)
 			t->pairs[pi].expires_ms = expires_ms;
+		move_first(t, pi);
 		return true;
 	}
 	if (t->pairs_n >= DW_PINS_MAX || !reserve(t, n + 1))
@@ -251,8 +276,8 @@ bool dw_pins_add(struct dw_pins *t, const char *name, const struct dw_addr *a, u
 		ni = add_name(t, name, n, hash);
 	if (ai == NONE)
 		ai = add_address(t, a);
-	t->pairs[t->pairs_n] = (struct pair){ ni, ai, t->addresses[ai].first, expires_ms };
-	t->addresses[ai].first = t->pairs_n;
+	t->pairs[t->pairs_n] = (struct pair){ .name = ni, .address = ai, .expires_ms = expires_ms };
+	put_first(t, t->pairs_n);
 	place(&t->by_pair, hash_pair(t, ni, ai), t->pairs_n);
 	t->pairs_n++;
 	return true;

@@ -15,6 +15,12 @@
 #define DW_PINS_MAX \
 	65536u /* (name, address) pairs per sandbox; about 8 MiB when full of usual names, 24 MiB of longest ones. Over it: SERVFAIL */
 
+/*
+ * Names of one address that a walk is worth: anybody's wildcard domain can pin as many names as a sandbox cares to ask for to
+ * one address, and every SYN and datagram to it would look at them all.
+ */
+#define DW_PINS_WALK_MAX 64u
+
 struct dw_pins;
 
 struct dw_pin {
@@ -32,7 +38,10 @@ bool DW_MUST_USE dw_pins_add(struct dw_pins *t, const char *name, const struct d
 /* The pin of this very pair, or false. */
 bool dw_pins_find(const struct dw_pins *t, const char *name, const struct dw_addr *a, struct dw_pin *ret);
 
-/* Walks the names pinned to an address: start with *iter = 0; false at the end. Adding meanwhile is not allowed. */
+/*
+ * Walks the names pinned to an address, the one added or refreshed last at first: start with *iter = 0; false at the end. Adding
+ * meanwhile is not allowed. Who walks for every packet stops after DW_PINS_WALK_MAX.
+ */
 bool dw_pins_next(const struct dw_pins *t, const struct dw_addr *a, uint32_t *iter, struct dw_pin *ret);
 
 uint32_t dw_pins_count(const struct dw_pins *t);

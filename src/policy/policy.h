@@ -142,6 +142,7 @@ struct dw_policy_spec {
 	bool default_allow; /* the server's default where allow_out is absent and deny_out has no "everything" */
 	bool reject;        /* "blocked": "reject": refused flows are answered (RST, ICMP) instead of dropped */
 	bool observe;       /* "mode": "observe": see dw_decide_observed; allow_out counts as present */
+	bool allow_ech;     /* "allow_ech": true: a hello with ECH is judged by its outer name instead of refused */
 };
 
 /*
@@ -168,9 +169,12 @@ DW_DEFINE_CLEANUP(struct dw_policy *, dw_policy_close)
 /* Whether a rule is a `*.host` or `~regex` entry, under which names without number can be asked for. */
 bool dw_policy_rule_is_pattern(const struct dw_policy *p, uint32_t rule);
 
-/* The two switches of the spec. A NULL policy neither rejects nor observes. */
+/* The switches of the spec. A NULL policy has none of them on. */
 bool dw_policy_rejects(const struct dw_policy *p);
+bool dw_policy_allows_ech(const struct dw_policy *p);
 bool dw_policy_observes(const struct dw_policy *p);
+/* Whether deny_out has names, so that a flow which something wide allows can be refused for what it shows. */
+bool dw_policy_denies_names(const struct dw_policy *p);
 
 /* The entry as written, prefixed by its list: "allow_out[0] api.github.com". "" for DW_RULE_NONE. NUL-terminated. */
 const char *dw_policy_rule_text(const struct dw_policy *p, uint32_t rule, char *buf, size_t size);
@@ -216,7 +220,8 @@ struct dw_pins; /* policy/pins.h */
  * Order: floor; an allow entry for the address and port; a pin whose name an allow entry covers on this port
  * (ALLOW_BY_NAME, STRICT; never for a private address that is not excepted, since a name does not open one); a deny entry
  * for the address, or a pin of this address whose name deny_out names; private; then "everything" in allow_out; allow_out
- * present = NOT_IN_ALLOW_OUT; "everything" in deny_out = DENY_ENTRY; else the default.
+ * present = NOT_IN_ALLOW_OUT; "everything" in deny_out = DENY_ENTRY; else the default. Of an address's pins the DW_PINS_WALK_MAX
+ * that were asked for last count.
  * TCP and UDP are judged alike (whether UDP is relayed at all is the caller's matter); any other proto is
  * PROTOCOL_UNSUPPORTED where the floor has no word. An IPv4-mapped dst is judged as IPv4.
  */

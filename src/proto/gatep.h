@@ -17,6 +17,7 @@
  *   {"event":"ready","version":"...","pid":N}   once, when it serves
  *   {"event":"decision","sandbox":ID|null,"source":"..."?,"time":UNIX_SECONDS.FRACTION,"proto":"tcp"|"udp"|"icmp"|"dns"|"other",
  *    "addr":"..."?, "port":N?, "qtype":"A"?, "name":"..."?, "verdict":"allow"|"deny","reason":WORD,"rule":"allow_out[0] x"?,
+ *    "pinned":true? (the policy only observes, and the sandbox was given addr for name),
  *    "would":WORD? (the policy only observes: the reason of the refusal that did not happen; the verdict is "allow"),
  *    "flow":N? (an allowed flow: the same number in its decision and in its end, unique while this gate runs),
  *    "message":"sentence for people", "count":N, "closed":bool,"bytes_out":N,"bytes_in":N,"duration_ms":N}

@@ -350,6 +350,27 @@ static void longest_names(void **state)
 	close_policy(&o);
 }
 
+/* A flow costs no more for an address that thousands of names were pinned to; the one that was just asked for counts. */
+static void many_names_of_one_address(void **state)
+{
+	struct opened o = open_policy("a.test:443", NULL, true);
+	DW_AUTO(dw_pins_free) struct dw_pins *pins = pins_of("a.test=9.9.9.9");
+	struct dw_addr dst = addr("9.9.9.9");
+	char name[32];
+	for (unsigned i = 0; i < DW_PINS_WALK_MAX; i++) {
+		struct dw_decision d = dw_decide_flow(o.policy, test_floor(), DW_PROTO_TCP, &dst, 443, pins);
+		assert_int_equal(d.verdict, DW_ALLOW_BY_NAME);
+		snprintf(name, sizeof(name), "n%u.test", i);
+		assert_true(dw_pins_add(pins, name, &dst, 1));
+	}
+	struct dw_decision d = dw_decide_flow(o.policy, test_floor(), DW_PROTO_TCP, &dst, 443, pins);
+	assert_int_equal(d.reason, DW_REASON_NOT_IN_ALLOW_OUT);
+	assert_true(dw_pins_add(pins, "a.test", &dst, 1));
+	d = dw_decide_flow(o.policy, test_floor(), DW_PROTO_TCP, &dst, 443, pins);
+	assert_int_equal(d.verdict, DW_ALLOW_BY_NAME);
+	close_policy(&o);
+}
+
 int main(void)
 {
 	static struct rows r;
@@ -359,6 +380,7 @@ int main(void)
 	add_row(&r, "no policy", no_policy, NULL);
 	add_row(&r, "protocols", protocols, NULL);
 	add_row(&r, "EC-021 raw mapped bytes", raw_mapped, NULL);
+	add_row(&r, "an address with many names", many_names_of_one_address, NULL);
 	add_row(&r, "names of 127 labels", longest_names, NULL);
 	return run_rows("decide", &r);
 }

@@ -54,6 +54,7 @@ static const struct flow_row flows[] = {
 	{ "another port of an entry", A2 ":443", NULL, NULL, A2, 80, NULL, DW_ALLOW, DW_REASON_OBSERVED, DW_REASON_NOT_IN_ALLOW_OUT, DW_INSPECT_OBSERVE, "" },
 	{ "an address by its name is looked at", "a.test", NULL, "a.test=" A2, A2, 443, NULL, DW_ALLOW_BY_NAME, DW_REASON_ALLOW_NAME, DW_REASON_NONE, DW_INSPECT_OBSERVE, "allow_out[0] a.test" },
 	{ "everything with denied names", "*", "evil.test", NULL, A2, 443, NULL, DW_ALLOW, DW_REASON_ALLOW_ENTRY, DW_REASON_NONE, DW_INSPECT_DENY_NAMES, "allow_out[0] *" },
+	{ "everything: its names are looked at", "*", NULL, NULL, A2, 443, NULL, DW_ALLOW, DW_REASON_ALLOW_ENTRY, DW_REASON_NONE, DW_INSPECT_DENY_NAMES, "allow_out[0] *" },
 	{ "metadata stays closed", A1, NULL, NULL, METADATA, 80, NULL, DW_DENY, DW_REASON_FLOOR_METADATA, DW_REASON_NONE, 0, "" },
 	{ "loopback stays closed", A1, NULL, NULL, "127.0.0.1", 80, NULL, DW_DENY, DW_REASON_FLOOR_LOOPBACK, DW_REASON_NONE, 0, "" },
 	{ "sandboxes stay closed", A1, NULL, NULL, "100.112.0.9", 80, NULL, DW_DENY, DW_REASON_FLOOR_SANDBOX, DW_REASON_NONE, 0, "" },

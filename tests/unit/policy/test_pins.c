@@ -53,6 +53,25 @@ static void walk(void **state)
 	assert_int_equal(dw_pins_count(t), 5);
 }
 
+/* Wherever in the chain it was. */
+static void refreshed_first(void **state)
+{
+	static const char *const refreshed[] = { "b.test", "a.test", "a.test", "c.test", "a.test" };
+	static const char *const want[] = { "bca", "abc", "abc", "cab", "acb" };
+	DW_AUTO(dw_pins_free) struct dw_pins *t = pins_of("a.test=1.1.1.1 b.test=1.1.1.1 c.test=1.1.1.1");
+	struct dw_addr a = addr("1.1.1.1");
+	for (size_t i = 0; i < DW_COUNT(refreshed); i++) {
+		struct dw_pin pin;
+		uint32_t iter = 0;
+		assert_true(dw_pins_add(t, refreshed[i], &a, i));
+		for (size_t k = 0; k < 3; k++) {
+			assert_true(dw_pins_next(t, &a, &iter, &pin));
+			assert_int_equal(pin.name[0], want[i][k]);
+		}
+		assert_false(dw_pins_next(t, &a, &iter, &pin));
+	}
+}
+
 static void same_bits_other_family(void **state)
 {
 	DW_AUTO(dw_pins_free) struct dw_pins *t = dw_pins_new();
@@ -138,6 +157,7 @@ int main(void)
 	add_row(&r, "one pair", one_pair, NULL);
 	add_row(&r, "a refresh keeps the later expiry", refresh, NULL);
 	add_row(&r, "the names of an address, newest first", walk, NULL);
+	add_row(&r, "a refreshed name comes first", refreshed_first, NULL);
 	add_row(&r, "the same bits in the other family", same_bits_other_family, NULL);
 	add_row(&r, "full: names of one address", fill_up, &shapes[0]);
 	add_row(&r, "full: addresses of one name", fill_up, &shapes[1]);
