@@ -36,7 +36,7 @@
 #define NOBODY 65534u
 
 /* Beside the flows: listeners, DNS over TCP, upstream queries, spare pipes. */
-#define SPARE_FDS 8192u
+#define SPARE_FDS 12288u
 
 DW_DEFINE_CLEANUP(scmp_filter_ctx, seccomp_release)
 

@@ -10,6 +10,7 @@
 #include "gate/control.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -33,6 +34,7 @@ struct event {
 struct gate_control {
 	struct gate *g;
 	struct dw_watch watch;
+	int spare_fd;   /* given up while a request is received, whose descriptor takes its place; -1 = none */
 	size_t reply_n; /* an answer waits to be sent; 0 = none */
 	struct event *first, *last;
 	uint32_t event_n;
@@ -197,11 +199,15 @@ static void reply_error(struct gate_control *c, const struct gate_request *rq, c
 	      json_pack("{s:b,s:s,s:o}", "ok", 0, "code", err->code[0] ? err->code : "internal", "message", message));
 }
 
+static void keep_spare(struct gate_control *c)
+{
+	if (c->spare_fd < 0)
+		c->spare_fd = fcntl(c->watch.fd, F_DUPFD_CLOEXEC, 0);
+}
+
 /* Keeps the first descriptor, closes the others. */
 static void take_fds(struct msghdr *m, struct gate_request *rq)
 {
-	if (m->msg_flags & MSG_CTRUNC)
-		rq->extra_fds = true;
 	for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
 		size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		int fds[FDS_MAX + 1];
@@ -232,16 +238,26 @@ static bool serve_one(struct gate_control *c)
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.space, .msg_controllen = sizeof(u) };
 	struct gate_request rq = { .fd = -1 };
 	struct dw_err err = { 0 };
+	/* A sandbox that has used all descriptors up must not keep its policy from being changed. */
+	if (c->spare_fd >= 0)
+		close(c->spare_fd);
+	c->spare_fd = -1;
 	ssize_t n = recvmsg(c->watch.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	json_t *answer;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		keep_spare(c);
 		return false;
+	}
 	if (n <= 0) {
 		lost(c);
 		return false;
 	}
 	take_fds(&m, &rq);
+	if (m.msg_flags & MSG_CTRUNC) {
+		rq.extra_fds = rq.fd >= 0;
+		rq.lost_fd = rq.fd < 0;
+	}
 	if (m.msg_flags & MSG_TRUNC) {
 		answer = NULL;
 		dw_err_set(&err, DW_ERR_INVALID, "bad_request", "the request is larger than a datagram may be");
@@ -255,6 +271,7 @@ static bool serve_one(struct gate_control *c)
 	json_decref(rq.root);
 	if (rq.fd >= 0)
 		close(rq.fd);
+	keep_spare(c);
 	return true;
 }
 
@@ -298,6 +315,7 @@ int gate_control_init(struct gate *g, struct dw_err *err)
 	if (!c)
 		return dw_err_errno(err, ENOMEM, "control socket");
 	c->g = g;
+	c->spare_fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	r = dw_watch_add(&g->loop, &c->watch, fd, EPOLLIN, on_control, c);
 	if (r < 0) {
 		free(c);
@@ -315,6 +333,8 @@ void gate_control_done(struct gate *g)
 	if (!c)
 		return;
 	dw_watch_del(&g->loop, &c->watch);
+	if (c->spare_fd >= 0)
+		close(c->spare_fd);
 	while (c->first) {
 		struct event *e = c->first;
 

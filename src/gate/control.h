@@ -11,6 +11,7 @@ struct gate_request {
 	json_int_t seq; /* 0 until read */
 	int fd;         /* the descriptor that came along; -1 = none */
 	bool extra_fds; /* there were more; they are closed */
+	bool lost_fd;   /* there was one, and this process has no descriptor left for it */
 };
 
 /* Does what text asks. The answer without "seq", or NULL with err. Keeps nothing of rq or text. */

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "core/netplan.h"
+#include "gate/flow.h"
 #include "gate/sandbox.h"
 #include "proto/gatep.h"
 
@@ -261,15 +262,35 @@ static json_t *op_detach(struct gate *g, const struct gate_request *rq, struct d
 	return json_pack("{s:b,s:b}", "ok", 1, "found", s != NULL);
 }
 
+/* flow_n counts both; only flow.c's list has a public shape. */
+static uint32_t udp_flows_of(const struct gate_sandbox *s)
+{
+	uint32_t tcp = 0;
+
+	for (const struct gate_flow *f = s->flows; f; f = f->next)
+		tcp++;
+	return s->flow_n - tcp;
+}
+
+static json_t *limits_json(const struct dw_limits *l)
+{
+	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "flows", (json_int_t)l->flows, "half_open",
+			 (json_int_t)l->half_open, "flows_per_second", (json_int_t)l->flows_per_second,
+			 "dns_per_second", (json_int_t)l->dns_per_second, "names_per_minute",
+			 (json_int_t)l->names_per_minute, "bytes", (json_int_t)l->bytes);
+}
+
 static json_t *op_query(struct gate *g, const struct gate_request *rq, struct dw_err *err)
 {
 	const struct gate_sandbox *s = sandbox_of(g, rq, err);
 
 	if (!s)
 		return NULL;
-	return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I}", "ok", 1, "generation", (json_int_t)s->generation, "flows",
-			 (json_int_t)s->flow_n, "pins", (json_int_t)dw_pins_count(s->pins), "half_open",
-			 (json_int_t)s->half_open_n, "queries", (json_int_t)s->query_n);
+	return json_pack("{s:b,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:o}", "ok", 1, "generation", (json_int_t)s->generation,
+			 "flows", (json_int_t)s->flow_n, "udp_flows", (json_int_t)udp_flows_of(s), "pins",
+			 (json_int_t)dw_pins_count(s->pins), "half_open", (json_int_t)s->half_open_n, "queries",
+			 (json_int_t)s->query_n, "bytes_out", (json_int_t)s->bytes_out, "bytes_in",
+			 (json_int_t)s->bytes_in, "limits", limits_json(&s->limits));
 }
 
 static json_t *op_status(struct gate *g, const struct gate_request *rq, struct dw_err *err)
@@ -326,6 +347,10 @@ json_t *gate_control_serve(struct gate *g, struct gate_request *rq, const char *
 	op = op_of(rq, err);
 	if (!op)
 		return NULL;
+	if (rq->lost_fd) {
+		dw_err_set(err, DW_ERR_INTERNAL, "internal", "the gate has no descriptor left for the policy; try again");
+		return NULL;
+	}
 	if (rq->extra_fds || (rq->fd >= 0 && !op->takes_fd)) {
 		bad_request(err, "more descriptors came along than the operation takes");
 		return NULL;

@@ -1,160 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * From an allowed SYN to a connected server.
- *
- * An address that an address rule allows is dialled as it is. An address that is allowed because a name was resolved to it
- * stands for that name: while one of its pins is fresh it is dialled; after that its names are asked again, and what is
- * dialled is the very address the client chose if a name still has it, else another address the name has now. An
- * address that its name has given up is never dialled.
- */
+/* From an allowed SYN to a connected server. */
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/netplan.h"
 #include "gate/flow.h"
-#include "wire/dns.h"
-
-static void connect_to(struct gate_flow *f, const struct dw_addr *a, const char *name);
-static void ask_next(struct gate_flow *f);
-
-/* The pinned names that make this flow allowed; true when one of them is fresh (then *ret_fresh is one). */
-static bool collect_names(struct gate_flow *f, const char **ret_fresh)
-{
-	const struct gate_sandbox *s = f->sandbox;
-	const uint64_t now = f->g->loop.now_ms;
-	struct dw_pin pin;
-	uint32_t iter = 0;
-
-	f->ask_n = f->ask_i = 0;
-	while (dw_pins_next(s->pins, &f->key.dst, &iter, &pin)) {
-		if (dw_decide_name(s->policy, pin.name, f->key.dport).verdict == DW_DENY)
-			continue;
-		if (now < pin.expires_ms) {
-			*ret_fresh = pin.name;
-			return true;
-		}
-		if (f->ask_n < FLOW_NAMES_MAX)
-			f->ask[f->ask_n++] = pin.name;
-	}
-	return false;
-}
-
-void flow_dial(struct gate_flow *f)
-{
-	const char *fresh = NULL;
-
-	if (f->decision.verdict != DW_ALLOW_BY_NAME) {
-		connect_to(f, &f->key.dst, NULL);
-		return;
-	}
-	if (collect_names(f, &fresh)) {
-		connect_to(f, &f->key.dst, fresh);
-		return;
-	}
-	f->answered = false;
-	f->spare_name = NULL;
-	flow_set_state(f, FLOW_RESOLVING);
-	ask_next(f);
-}
-
-/*
- * A name's address on the flow's port. A private one may be in an answer because an address entry opens some port of it;
- * that port is all of it that can be dialled, whatever the name may be used for.
- */
-bool flow_may_dial(const struct gate_flow *f, const struct dw_addr *a)
-{
-	const struct dw_policy *policy = f->sandbox->policy;
-	const struct dw_floor *floor = &f->g->floor;
-
-	if (dw_decide_answer(policy, floor, a) != DW_REASON_NONE)
-		return false;
-	return !dw_floor_is_private(floor, a) ||
-	       dw_decide_flow(policy, floor, DW_PROTO_TCP, a, f->key.dport, NULL).verdict != DW_DENY;
-}
-
-static void take_answer(struct gate_flow *f, const char *name, const struct gate_resolve_result *r, bool *ret_same)
-{
-	const struct gate_sandbox *s = f->sandbox;
-	const uint64_t expires = f->g->loop.now_ms + (uint64_t)r->ttl * 1000;
-
-	for (size_t i = 0; i < r->answer->addr_n; i++) {
-		const struct dw_addr *a = &r->answer->addr[i];
-		if (!flow_may_dial(f, a))
-			continue;
-		if (dw_addr_eq(a, &f->key.dst)) {
-			/* Without the pin's new time the name is asked once more; nothing else is lost. */
-			DW_IGNORE(dw_pins_add(s->pins, name, a, expires));
-			*ret_same = true;
-			return;
-		}
-		if (!f->spare_name) {
-			f->spare = *a;
-			f->spare_name = name;
-		}
-	}
-}
-
-static void on_resolved(void *arg, const struct gate_resolve_result *r)
-{
-	struct gate_flow *f = arg;
-	const char *name = f->ask[f->ask_i++];
-	bool same = false;
-
-	f->resolve = NULL;
-	if (r->status == GATE_RESOLVE_OK) {
-		f->answered = true;
-		if (r->answer)
-			take_answer(f, name, r, &same);
-	}
-	if (same)
-		connect_to(f, &f->key.dst, name);
-	else
-		ask_next(f);
-}
-
-static void ask_next(struct gate_flow *f)
-{
-	const uint16_t qtype = f->key.dst.family == DW_AF_4 ? DW_DNS_A : DW_DNS_AAAA;
-
-	for (; f->ask_i < f->ask_n; f->ask_i++) {
-		f->resolve = gate_resolve_start(f->g, f->ask[f->ask_i], qtype, on_resolved, f);
-		if (f->resolve)
-			return;
-	}
-	if (f->spare_name)
-		connect_to(f, &f->spare, f->spare_name);
-	else
-		flow_refuse_quietly(f, f->answered ? DW_REASON_NAME_GONE : DW_REASON_RESOLVER_FAILED);
-}
 
 /* What the client would have seen without a gate. */
 static void dial_failed(struct gate_flow *f, int e)
 {
-	static const char *const gateway[] = { DW_GATEWAY4_TEXT, DW_GATEWAY6_TEXT };
-	const char *from_text = gateway[f->key.dst.family == DW_AF_4 ? 0 : 1];
-	uint8_t out[160];
 	struct dw_packet syn;
-	struct dw_addr from;
-	size_t n = 0;
+	uint8_t out[64];
 
 	if (e == EMFILE || e == ENFILE || e == ENOBUFS || e == ENOMEM || e == EAGAIN) {
 		flow_refuse_quietly(f, DW_REASON_GATE_RESOURCES);
 		return;
 	}
-	if (e != ETIMEDOUT && dw_packet_parse(f->syn, f->syn_n, &syn) == DW_PARSE_OK &&
-	    dw_addr_parse(from_text, strlen(from_text), &from)) {
+	if (e != ETIMEDOUT && dw_packet_parse(f->syn, f->syn_n, &syn) == DW_PARSE_OK) {
 		if (e == ECONNREFUSED || e == ECONNRESET || e == EPIPE)
-			n = dw_packet_rst(&syn, out, sizeof(out));
+			tun_write(f->g, out, dw_packet_rst(&syn, out, sizeof(out)));
 		else
-			n = dw_packet_unreachable(&syn,
-						  e == EHOSTUNREACH || e == EHOSTDOWN ? DW_UNREACH_HOST
-						  : e == EACCES || e == EPERM         ? DW_UNREACH_PROHIBITED
-										      : DW_UNREACH_NET,
-						  &from, out, sizeof(out));
+			tun_unreachable(f->g, &syn, tun_why(e));
 	}
-	tun_write(f->g, out, n);
 	flow_end(f);
 }
 
@@ -182,36 +50,12 @@ int flow_socket_options(int fd)
 	return 0;
 }
 
-/*
- * The floor once more: the machine's addresses may have changed since the pin was made, or since the SYN was judged. And
- * an address can be the machine's own by a route alone, which no list of addresses shows.
- */
-static enum dw_reason check_target(const struct gate_flow *f, const struct dw_addr *a)
-{
-	struct dw_floor floor = f->g->floor;
-	enum dw_reason below = dw_floor_check(&floor, a);
-
-	if (below != DW_REASON_NONE)
-		return below;
-	int local = gate_hostaddr_is_local(f->g, a);
-	if (local < 0)
-		return DW_REASON_GATE_RESOURCES;
-	if (!local)
-		return DW_REASON_NONE;
-	/* As if it were in the list: the operator may have excepted it. */
-	floor.host = a;
-	floor.host_n = 1;
-	return dw_floor_check(&floor, a);
-}
-
-static void connect_to(struct gate_flow *f, const struct dw_addr *a, const char *name)
+static void connect_to(struct gate_flow *f, const struct dw_addr *a)
 {
 	struct sockaddr_storage ss;
 	const socklen_t n = dw_addr_to_sockaddr(a, f->key.dport, &ss);
 
-	f->dial = *a;
-	f->dial_name = name;
-	enum dw_reason why = check_target(f, a);
+	enum dw_reason why = target_check(f->g, a);
 	if (why != DW_REASON_NONE) {
 		flow_refuse_quietly(f, why);
 		return;
@@ -240,6 +84,44 @@ static void connect_to(struct gate_flow *f, const struct dw_addr *a, const char 
 	r = dw_watch_add(&f->g->loop, &f->server.watch, fd, EPOLLOUT, flow_on_server, f);
 	if (r < 0)
 		dial_failed(f, ENOMEM);
+}
+
+static void on_target(void *arg, enum target_status status)
+{
+	struct gate_flow *f = arg;
+
+	switch (status) {
+	case TARGET_READY:
+		f->dial = f->target.dial;
+		f->dial_name = f->target.name;
+		connect_to(f, &f->dial);
+		return;
+	case TARGET_FAILED:
+		flow_refuse_quietly(f, f->target.why);
+		return;
+	case TARGET_ASKING:
+		return;
+	}
+}
+
+void flow_dial(struct gate_flow *f)
+{
+	struct target *t = &f->target;
+
+	t->g = f->g;
+	t->sandbox = f->sandbox;
+	t->proto = DW_PROTO_TCP;
+	t->dst = f->key.dst;
+	t->port = f->key.dport;
+	t->done = on_target;
+	t->arg = f;
+	flow_set_state(f, FLOW_RESOLVING);
+	on_target(f, target_find(t, f->decision.verdict));
+}
+
+bool flow_may_dial(const struct gate_flow *f, const struct dw_addr *a)
+{
+	return target_may_dial(&f->target, a);
 }
 
 void flow_dial_event(struct gate_flow *f)

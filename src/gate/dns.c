@@ -13,9 +13,16 @@
  *
  * A query that waits belongs to its sandbox (s->queries), whose end cancels it, so an answer never meets another
  * sandbox. On TCP it belongs to its connection too, whose end leaves it without anybody to answer; it is not cancelled,
- * because the resolver is at work on it all the same and it must count against the sandbox's bound as long. The policy is asked again when the answer comes, for it may have changed.
+ * because the resolver is at work on it all the same and it must count against the sandbox's bound as long. The policy is
+ * asked again when the answer comes, for it may have changed.
+ *
+ * What is over the rate costs next to nothing: it is not judged, all of it is one record, on UDP only so many refusals are
+ * written as queries would be served, and a connection on TCP ends with its refusal.
  */
+#include "core/defence.h"
 #include "gate/dns_internal.h"
+#include "gate/limits.h"
+#include "gate/resolver.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -95,9 +102,9 @@ void dns_unknown_source(struct gate *g, const struct dw_addr *source)
 	gate_record(g, &r);
 }
 
-void dns_record_limit(struct gate *g, struct gate_sandbox *s)
+void dns_record_limit(struct gate *g, struct gate_sandbox *s, enum dw_reason reason)
 {
-	const struct dw_decision d = refusal(DW_REASON_GATE_RESOURCES);
+	const struct dw_decision d = refusal(reason);
 
 	record(g, s, NULL, 0, NULL, &d);
 }
@@ -250,9 +257,14 @@ static void answer_addresses(struct gate_dns_query *p, const struct gate_resolve
 	send_reply(p->g, &p->origin, &p->q, &reply);
 }
 
+static struct dw_decision decide(const struct gate *g, const struct gate_sandbox *s, const char *name)
+{
+	return dw_decide_observed(s->policy, &g->floor, NULL, dw_decide_query(s->policy, name));
+}
+
 static void answer(struct gate_dns_query *p, const struct gate_resolve_result *r)
 {
-	struct dw_decision d = dw_decide_query(p->sandbox->policy, p->name);
+	struct dw_decision d = decide(p->g, p->sandbox, p->name);
 
 	if (d.verdict == DW_DENY) {
 		refuse(p->g, p->sandbox, &p->origin, &p->q, p->name, NULL, &d, DW_DNS_REFUSED, EDE_PROHIBITED);
@@ -313,21 +325,36 @@ static void answer_localhost(struct gate *g, const struct dns_origin *o, const s
 		send_code(g, o, q, DW_DNS_NXDOMAIN, -1, NULL);
 }
 
-static void ask(struct gate *g, struct gate_sandbox *s, const struct dns_origin *o, const struct dw_dns_query *q,
-		const char *name)
+/* NONE, or why this allowed name can not go upstream now. */
+static enum dw_reason limit_of(struct gate *g, struct gate_sandbox *s, const char *name, uint32_t rule)
 {
-	const struct dw_decision limit = refusal(DW_REASON_GATE_RESOURCES);
-	struct gate_dns_query *p = NULL;
+	if (s->query_n >= GATE_DNS_PENDING_PER_SANDBOX)
+		return DW_REASON_LIMIT_DNS_RATE;
+	if (s->query_n >= gate_limit_share(GATE_RESOLVE_SLOTS, gate_resolves_outstanding(g)))
+		return DW_REASON_GATE_RESOURCES;
+	return gate_limit_name(g, s, name, rule);
+}
 
-	if (s->query_n < GATE_DNS_PENDING_PER_SANDBOX)
+static void ask(struct gate *g, struct gate_sandbox *s, const struct dns_origin *o, const struct dw_dns_query *q,
+		const char *name, uint32_t rule)
+{
+	struct dw_decision limit = refusal(limit_of(g, s, name, rule));
+	struct gate_dns_query *p;
+
+	if (limit.reason == DW_REASON_NONE) {
 		p = query_new(g, s, o, q, name);
-	if (p)
-		p->resolve = gate_resolve_start(g, name, q->qtype, on_resolved, p);
-	if (p && p->resolve)
-		return;
-	if (p)
-		query_free(p);
-	refuse(g, s, o, q, name, NULL, &limit, DW_DNS_SERVFAIL, EDE_OTHER);
+		if (p)
+			p->resolve = gate_resolve_start(g, name, q->qtype, on_resolved, p);
+		if (p && p->resolve)
+			return;
+		if (p)
+			query_free(p);
+		limit = refusal(DW_REASON_GATE_RESOURCES);
+	}
+	if (limit.reason == DW_REASON_GATE_RESOURCES)
+		refuse(g, s, o, q, name, NULL, &limit, DW_DNS_SERVFAIL, EDE_OTHER);
+	else
+		refuse(g, s, o, q, name, NULL, &limit, DW_DNS_REFUSED, EDE_PROHIBITED);
 }
 
 /* Types that go upstream. The rest is a way to carry data (TXT, NULL, ...) or of no use without it. */
@@ -336,7 +363,7 @@ static bool is_asked_upstream(const struct gate_sandbox *s, uint16_t qtype)
 	/* Without an IPv6 address of its own a sandbox can not use any: no answer is quicker than a dead one. */
 	if (qtype == DW_DNS_AAAA)
 		return s->addr6.family != DW_AF_NONE;
-	return qtype == DW_DNS_A || qtype == DW_DNS_HTTPS;
+	return qtype == DW_DNS_A || qtype == DW_DNS_HTTPS || !dw_defended(DW_DEFENCE_DNS_TYPES);
 }
 
 static void malformed(struct gate *g, struct gate_sandbox *s, const struct dns_origin *o, bool has_id, uint16_t id)
@@ -352,6 +379,43 @@ static void malformed(struct gate *g, struct gate_sandbox *s, const struct dns_o
 		dns_udp_send(o, out, n);
 }
 
+/* The sandbox asks too fast. One kind of record for all of it, whatever is asked. */
+static void over_rate(struct gate *g, struct gate_sandbox *s, const struct dns_origin *o, const void *msg, size_t n)
+{
+	const struct dw_decision d = refusal(DW_REASON_LIMIT_DNS_RATE);
+	struct dw_dns_query q = { 0 };
+	bool has_id = false;
+	char text[512];
+
+	dns_record_limit(g, s, d.reason);
+	/* Over UDP a query may get lost, so most of a flood can be dropped; who asks a little too fast is told. */
+	if (!o->conn && !dw_bucket_take(&s->refusal_rate, s->limits.dns_per_second, g->loop.now_ms))
+		return;
+	if (o->conn)
+		dns_tcp_last(o->conn);
+	if (dw_dns_query_parse(msg, n, &q, &has_id) == DW_PARSE_OK)
+		send_code(g, o, &q, DW_DNS_REFUSED, EDE_PROHIBITED,
+			  dw_explain(s->policy, &d, "The query", text, sizeof(text)));
+}
+
+static void judge(struct gate *g, struct gate_sandbox *s, const struct dns_origin *o, const struct dw_dns_query *q,
+		  const char *name)
+{
+	const struct dw_decision d = decide(g, s, name);
+
+	if (d.verdict == DW_DENY) {
+		refuse(g, s, o, q, name, NULL, &d, DW_DNS_REFUSED, EDE_PROHIBITED);
+		return;
+	}
+	/* Allowed lookups are not recorded: the flows that follow are. Of a sandbox that is observed, everything is. */
+	if (dw_policy_observes(s->policy))
+		record(g, s, name, q->qtype, NULL, &d);
+	if (is_asked_upstream(s, q->qtype))
+		ask(g, s, o, q, name, d.rule);
+	else
+		send_code(g, o, q, DW_DNS_NOERROR, -1, NULL);
+}
+
 void dns_handle(struct gate *g, struct gate_sandbox *s, const struct dns_origin *o, const void *msg, size_t n)
 {
 	struct dw_dns_query q = { 0 };
@@ -359,6 +423,10 @@ void dns_handle(struct gate *g, struct gate_sandbox *s, const struct dns_origin 
 	bool has_id = false;
 	struct dw_decision d;
 
+	if (gate_limit_query(g, s) != DW_REASON_NONE) {
+		over_rate(g, s, o, msg, n);
+		return;
+	}
 	if (dw_dns_query_parse(msg, n, &q, &has_id) != DW_PARSE_OK) {
 		malformed(g, s, o, has_id, q.id);
 		return;
@@ -368,17 +436,10 @@ void dns_handle(struct gate *g, struct gate_sandbox *s, const struct dns_origin 
 		refuse(g, s, o, &q, q.qname, NULL, &d, DW_DNS_REFUSED, EDE_PROHIBITED);
 		return;
 	}
-	if (is_localhost(name)) {
+	if (is_localhost(name))
 		answer_localhost(g, o, &q);
-		return;
-	}
-	d = dw_decide_query(s->policy, name);
-	if (d.verdict == DW_DENY)
-		refuse(g, s, o, &q, name, NULL, &d, DW_DNS_REFUSED, EDE_PROHIBITED);
-	else if (is_asked_upstream(s, q.qtype))
-		ask(g, s, o, &q, name);
 	else
-		send_code(g, o, &q, DW_DNS_NOERROR, -1, NULL);
+		judge(g, s, o, &q, name);
 }
 
 int gate_dns_init(struct gate *g)

@@ -34,7 +34,7 @@ void dns_handle(struct gate *g, struct gate_sandbox *s, const struct dns_origin 
 /* A query of a source that is no sandbox. */
 void dns_unknown_source(struct gate *g, const struct dw_addr *source);
 /* A client or sandbox is refused service itself, not a name. */
-void dns_record_limit(struct gate *g, struct gate_sandbox *s);
+void dns_record_limit(struct gate *g, struct gate_sandbox *s, enum dw_reason reason);
 /* The connection is gone: its queries have nobody to answer. */
 void dns_drop_conn(struct gate_sandbox *s, const struct dns_conn *c);
 
@@ -48,4 +48,6 @@ void dns_tcp_send(struct dns_conn *c, const void *p, size_t n);
 /* A query of this connection waits for an answer (hold), or does no more (release). */
 void dns_tcp_hold(struct dns_conn *c);
 void dns_tcp_release(struct dns_conn *c);
+/* No more of it is read; it ends when its answers are taken. */
+void dns_tcp_last(struct dns_conn *c);
 void dns_tcp_close_all(struct gate_dns *d, const struct gate_sandbox *s);

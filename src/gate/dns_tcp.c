@@ -13,10 +13,10 @@
 #include <string.h>
 
 #include "gate/dns_internal.h"
+#include "gate/limits.h"
 
 #define IDLE_MS       10000u /* RFC 7766 section 6.2.3 wants seconds; resolvers in clients close at once */
 #define ACCEPTS_MAX   32     /* per wake-up */
-#define CONNS_MAX     4096u  /* of all sandboxes: descriptors */
 #define IN_FLIGHT_MAX 32u    /* queries of one connection */
 #define OUT_BYTES_MAX 131072u
 #define PAUSE_MS      100u /* a listener rests when descriptors are out, instead of spinning */
@@ -35,7 +35,8 @@ struct dns_conn {
 	int fd;
 	struct dw_timer idle;
 	struct dw_defer free_later;
-	bool eof;     /* the client sends no more; its answers still go out */
+	bool eof;     /* the client sends no more, or is not read any more; its answers still go out */
+	bool spent;   /* ... the latter */
 	bool serving; /* conn_serve is at work on this one */
 	uint32_t in_flight;
 	struct chunk *first, *last;
@@ -118,7 +119,7 @@ static void conn_alive(struct dns_conn *c)
 
 static bool may_read(const struct dns_conn *c)
 {
-	return c->in_flight < IN_FLIGHT_MAX && c->out_bytes < OUT_BYTES_MAX;
+	return !c->spent && c->in_flight < IN_FLIGHT_MAX && c->out_bytes < OUT_BYTES_MAX;
 }
 
 static void conn_update(struct dns_conn *c)
@@ -196,6 +197,12 @@ void dns_tcp_send(struct dns_conn *c, const void *p, size_t n)
 void dns_tcp_hold(struct dns_conn *c)
 {
 	c->in_flight++;
+}
+
+void dns_tcp_last(struct dns_conn *c)
+{
+	c->spent = true;
+	c->eof = true;
 }
 
 /* Serves the whole queries in the buffer, as far as the bounds allow. */
@@ -315,16 +322,35 @@ static void pause_listener(struct listener *l)
 		DW_IGNORE(dw_watch_set(loop, &l->watch, 0)); /* at worst it spins until descriptors are back */
 }
 
+/* Takes fd. */
+static void take_client(struct listener *l, int fd, const struct dw_addr *source)
+{
+	struct gate *g = l->t->d->g;
+	struct gate_sandbox *s = gate_sandbox_by_addr(g, source);
+	enum dw_reason limit;
+
+	if (!s) {
+		dns_unknown_source(g, source);
+		close(fd);
+		return;
+	}
+	limit = gate_limit_dns_conn(s, l->t->conn_n);
+	if (limit == DW_REASON_NONE && conn_start(l->t, s, fd) < 0)
+		limit = DW_REASON_GATE_RESOURCES;
+	if (limit != DW_REASON_NONE) {
+		dns_record_limit(g, s, limit);
+		close(fd);
+	}
+}
+
 static void on_accept(void *arg, uint32_t events)
 {
 	struct listener *l = arg;
-	struct gate *g = l->t->d->g;
 
 	for (int i = 0; i < ACCEPTS_MAX; i++) {
 		struct sockaddr_storage ss = { 0 };
 		socklen_t n = sizeof(ss);
 		int fd = accept4(l->watch.fd, (struct sockaddr *)&ss, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		struct gate_sandbox *s;
 		struct dw_addr source;
 		uint16_t port;
 
@@ -333,15 +359,7 @@ static void on_accept(void *arg, uint32_t events)
 		if (fd < 0)
 			return;
 		source = dw_addr_from_sockaddr(&ss, &port);
-		s = gate_sandbox_by_addr(g, &source);
-		if (!s) {
-			dns_unknown_source(g, &source);
-			close(fd);
-		} else if (s->dns_tcp_n >= GATE_DNS_TCP_PER_SANDBOX || l->t->conn_n >= CONNS_MAX ||
-			   conn_start(l->t, s, fd) < 0) {
-			dns_record_limit(g, s);
-			close(fd);
-		}
+		take_client(l, fd, &source);
 	}
 }
 

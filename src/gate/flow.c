@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,11 +19,12 @@ struct state_info {
 
 static const struct state_info states[] = {
 	[FLOW_DEAD] = { false, 0 },
-	[FLOW_RESOLVING] = { true, FLOW_NAMES_MAX *GATE_DNS_TIMEOUT_MS },
+	[FLOW_RESOLVING] = { true, TARGET_DEADLINE_MS },
 	[FLOW_DIALLING] = { true, GATE_DIAL_TIMEOUT_MS },
 	[FLOW_ADMITTED] = { true, GATE_ADMIT_TIMEOUT_MS },
 	[FLOW_INSPECT] = { true, 0 },
 	[FLOW_HTTP] = { false, 0 },
+	[FLOW_WATCH] = { false, 0 },
 	[FLOW_RELAY] = { false, 0 },
 	[FLOW_CLOSING] = { false, FLOW_DRAIN_MS },
 };
@@ -36,28 +36,27 @@ static uint64_t fold(uint64_t a, uint64_t b)
 	return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
-/* Keyed: a sandbox chooses most of what goes in, and must not choose the bucket. */
-static uint64_t key_hash(const struct gate_flows *t, const struct flow_key *k)
+uint64_t flow_key_hash(const struct gate *g, const struct flow_key *k)
 {
-	uint64_t w[4], h = t->seed;
+	uint64_t w[4], h = g->seed;
 
 	memcpy(w, k->src.b, 16);
 	memcpy(w + 2, k->dst.b, 16);
 	h = fold(h ^ w[0], w[1] ^ 0x9e3779b97f4a7c15u);
-	h = fold(h ^ w[2], w[3] ^ t->seed);
-	return fold(h ^ ((uint64_t)k->sport << 16 | k->dport), t->seed | 1);
+	h = fold(h ^ w[2], w[3] ^ g->seed);
+	return fold(h ^ ((uint64_t)k->sport << 16 | k->dport), g->seed | 1);
 }
 
-static bool key_eq(const struct flow_key *a, const struct flow_key *b)
+bool flow_key_eq(const struct flow_key *a, const struct flow_key *b)
 {
 	return a->sport == b->sport && a->dport == b->dport && dw_addr_eq(&a->src, &b->src) &&
 	       dw_addr_eq(&a->dst, &b->dst);
 }
 
-static struct gate_flow **find(struct gate_flows *t, const struct flow_key *k)
+static struct gate_flow **find(struct gate *g, const struct flow_key *k)
 {
-	struct gate_flow **p = &t->bucket[key_hash(t, k) % FLOW_BUCKETS];
-	while (*p && !key_eq(&(*p)->key, k))
+	struct gate_flow **p = &g->flows->bucket[flow_key_hash(g, k) % FLOW_BUCKETS];
+	while (*p && !flow_key_eq(&(*p)->key, k))
 		p = &(*p)->hash_next;
 	return p;
 }
@@ -127,6 +126,15 @@ void flow_record(struct gate_flow *f, const struct dw_decision *d, const char *n
 	gate_record(f->g, &r);
 }
 
+void flow_record_also(struct gate_flow *f, const struct dw_decision *d, const char *name)
+{
+	struct gate_record r = record_of(f, d);
+
+	r.name = name && *name ? name : NULL;
+	r.flow = 0; /* its end belongs to the first */
+	gate_record(f->g, &r);
+}
+
 void flow_record_allow(struct gate_flow *f)
 {
 	if (f->recorded)
@@ -184,7 +192,7 @@ static void unlink_flow(struct gate_flow *f)
 {
 	struct gate_flows *t = f->g->flows;
 	struct gate_sandbox *s = f->sandbox;
-	struct gate_flow **p = find(t, &f->key);
+	struct gate_flow **p = find(f->g, &f->key);
 
 	dw_assert(*p == f);
 	*p = f->hash_next;
@@ -205,14 +213,15 @@ static void finish(struct gate_flow *f, bool reset)
 {
 	if (f->state == FLOW_DEAD)
 		return;
+	DW_IGNORE(flow_count(f));
 	record_end(f);
-	if (f->resolve)
-		gate_resolve_cancel(f->resolve);
-	f->resolve = NULL;
+	target_cancel(&f->target);
 	close_side(f, &f->client, reset);
 	close_side(f, &f->server, reset);
 	relay_dir_done(&f->g->flows->pool, &f->up);
 	relay_dir_done(&f->g->flows->pool, &f->down);
+	f->sandbox->tcp_held -= f->held;
+	f->held = 0;
 	flow_set_state(f, FLOW_DEAD);
 	unlink_flow(f);
 	dw_defer(&f->g->loop, &f->defer, free_flow, f);
@@ -229,18 +238,34 @@ void flow_abort(struct gate_flow *f)
 	finish(f, true);
 }
 
+static void reset_syn(struct gate *g, const struct dw_packet *syn)
+{
+	uint8_t out[64];
+
+	tun_write(g, out, dw_packet_rst(syn, out, sizeof(out)));
+}
+
+void flow_answer_held(const struct gate_flow *f)
+{
+	struct dw_packet syn;
+
+	if (f->syn && dw_policy_rejects(f->sandbox->policy) && dw_packet_parse(f->syn, f->syn_n, &syn) == DW_PARSE_OK)
+		reset_syn(f->g, &syn);
+}
+
 void flow_refuse_quietly(struct gate_flow *f, enum dw_reason reason)
 {
 	const struct dw_decision d = { .verdict = DW_DENY, .reason = reason, .rule = f->decision.rule };
 
-	flow_record(f, &d, f->dial_name ? f->dial_name : f->ask_n ? f->ask[0] : NULL);
+	flow_record(f, &d, target_name(&f->target));
+	flow_answer_held(f);
 	flow_abort(f);
 }
 
-static void refuse_syn(struct gate *g, const struct gate_sandbox *s, const struct flow_key *k, uint32_t isn,
-		       const struct dw_decision *d)
+static void refuse_syn(struct gate *g, const struct gate_sandbox *s, const struct flow_key *k,
+		       const struct dw_packet *syn, const struct dw_decision *d)
 {
-	const uint64_t h = fold(key_hash(g->flows, k), isn ^ g->flows->seed);
+	const uint64_t h = fold(flow_key_hash(g, k), syn->seq ^ g->seed);
 	uint64_t *seen = &g->flows->denied[h % FLOW_DENIED];
 	const struct gate_record r = {
 		.sandbox = s,
@@ -251,6 +276,8 @@ static void refuse_syn(struct gate *g, const struct gate_sandbox *s, const struc
 		.decision = *d,
 	};
 
+	if (dw_policy_rejects(s->policy))
+		reset_syn(g, syn);
 	/* The word is part of what is remembered: a SYN sent again after a change of policy is told anew. */
 	if (*seen == (h ^ d->reason))
 		return;
@@ -281,7 +308,7 @@ static struct gate_flow *flow_new(struct gate *g, struct gate_sandbox *s, const 
 		.client = { .watch.fd = -1, .fd = -1 },
 		.server = { .watch.fd = -1, .fd = -1 },
 	};
-	struct gate_flow **p = find(g->flows, k);
+	struct gate_flow **p = find(g, k);
 	f->hash_next = *p;
 	*p = f;
 	f->next = s->flows;
@@ -316,7 +343,7 @@ static bool hold_syn_instead(struct gate_flow *f, const struct dw_packet *p, con
 static bool known_syn(struct gate *g, const struct flow_key *k, const struct dw_packet *p, const uint8_t *packet,
 		      size_t n)
 {
-	struct gate_flow *f = *find(g->flows, k);
+	struct gate_flow *f = *find(g, k);
 
 	if (!f)
 		return false;
@@ -351,7 +378,7 @@ void flow_syn(struct gate *g, struct gate_sandbox *s, const struct dw_packet *p,
 			d = (struct dw_decision){ .reason = DW_REASON_GATE_RESOURCES, .rule = DW_RULE_NONE };
 	}
 	if (!f) {
-		refuse_syn(g, s, &k, p->seq, &d);
+		refuse_syn(g, s, &k, p, &d);
 		return;
 	}
 	f->isn = p->seq;
@@ -378,7 +405,7 @@ static struct gate_flow *admitted_flow(struct gate *g, int fd, const struct sock
 		k.src = dw_addr_from_sockaddr(peer, &k.sport);
 		k.dst = dw_addr_from_sockaddr(&local, &k.dport);
 	}
-	struct gate_flow *f = *find(g->flows, &k);
+	struct gate_flow *f = *find(g, &k);
 	return f && f->state == FLOW_ADMITTED ? f : NULL;
 }
 
@@ -439,14 +466,11 @@ int gate_flows_init(struct gate *g)
 	if (!t)
 		return -ENOMEM;
 	g->flows = t; /* for the life of the process */
-	t->tun.fd = -1;
 	t->spare_fd = fcntl(g->fds.tun, F_DUPFD_CLOEXEC, 0);
-	if (t->spare_fd < 0 || getrandom(&t->seed, sizeof(t->seed), 0) != sizeof(t->seed))
+	if (t->spare_fd < 0)
 		return -errno;
 	int r = listen_on(g, &t->listener[0], g->fds.listen4);
 	if (r == 0)
 		r = listen_on(g, &t->listener[1], g->fds.listen6);
-	if (r == 0)
-		r = dw_watch_add(&g->loop, &t->tun, g->fds.tun, EPOLLIN, tun_on_readable, g);
-	return r;
+	return r == 0 ? tun_init(g) : r;
 }

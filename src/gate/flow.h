@@ -11,6 +11,9 @@
  *              go nowhere, server bytes flow                                                               from byte 1
  *   HTTP       both sockets; client bytes are read  the client's end -> RELAY; 101 -> RELAY; a refused     inspect, from
  *              head by head, server bytes spliced   request -> CLOSING                                     a head's byte 1
+ *   WATCH      both sockets; client bytes are read and  both ends -> dead; a hello that is refused          inspect, from
+ *              searched for a hello, server bytes       -> CLOSING; the server has taken the hello that the a hello's byte 1
+ *              spliced, or read if they answer one      flow began with -> RELAY
  *   RELAY      both sockets, both spliced           both ends seen and passed on -> dead                   none: keepalive
  *   CLOSING    a refused client: nothing more of it the server's last bytes, the gate's answer, the        linger
  *              goes up                              client's end -> dead
@@ -30,6 +33,8 @@
 #include "gate/http_flow.h"
 #include "gate/inspect.h"
 #include "gate/relay.h"
+#include "gate/starttls.h"
+#include "gate/target.h"
 #include "wire/ip.h"
 
 enum flow_state {
@@ -39,15 +44,18 @@ enum flow_state {
 	FLOW_ADMITTED,
 	FLOW_INSPECT,
 	FLOW_HTTP,
+	FLOW_WATCH,
 	FLOW_RELAY,
 	FLOW_CLOSING,
 	FLOW__COUNT,
 };
 
-#define FLOW_SYN_MAX    1600u      /* the links' MTU is 1500 */
-#define FLOW_NAMES_MAX  4u         /* pinned names asked again for one connection */
-#define FLOW_LINGER_MS  2000u      /* a refused client may take this long to read why */
-#define FLOW_DRAIN_MS   15000u     /* ... after the server was silent for this long */
+#define FLOW_SYN_MAX    1600u  /* the links' MTU is 1500 */
+#define FLOW_LINGER_MS  2000u  /* a refused client may take this long to read why */
+#define FLOW_DRAIN_MS   15000u /* ... after the server was silent for this long */
+#define FLOW_PART_MS    500u /* so few bytes of what may become a hello wait for the rest; then they go, and are kept */
+#define FLOW_OBSERVE_MS 1000u      /* an observer waits for so long to see a name */
+#define FLOW_HOSTS_MAX  8u         /* observed on one connection, and told */
 #define FLOW_HELD_BYTES (8u << 20) /* of one sandbox, in buffers without a verdict */
 
 struct flow_key {
@@ -81,13 +89,9 @@ struct gate_flow {
 	uint8_t *syn; /* while held */
 	size_t syn_n;
 
-	struct gate_resolve *resolve;
-	const char *ask[FLOW_NAMES_MAX]; /* names to ask, owned by the pins */
-	uint8_t ask_n, ask_i;
-	bool answered;          /* at least one of them had an answer */
-	const char *dial_name;  /* whose address is dialled; NULL: the address stands for itself */
-	const char *spare_name; /* has `spare`, should no name have the client's address any more */
-	struct dw_addr spare, dial;
+	struct target target;
+	const char *dial_name; /* whose address is dialled; NULL: the address stands for itself */
+	struct dw_addr dial;
 
 	struct flow_side client, server;
 	struct relay_dir up, down; /* client to server, server to client */
@@ -98,7 +102,16 @@ struct gate_flow {
 	char *name;                 /* proven */
 	struct dw_http_guess guess; /* INSPECT: how far the first line was read */
 	struct http_flow http;
-	uint8_t *answer; /* CLOSING: goes to the client behind the server's bytes */
+	struct starttls tls;               /* WATCH; HTTP */
+	enum starttls_what tls_held;       /* WATCH: what the bytes that wait are: PART, START, or NONE */
+	struct dw_tls_server answered;     /* WATCH: how far the answer to a hello was read */
+	bool answer_due;                   /* ... and that it is read */
+	bool answer_ends;                  /* ... and that a ServerHello ends the watch */
+	uint64_t observed[FLOW_HOSTS_MAX]; /* hashes of what was told about it */
+	uint8_t observed_n;
+	size_t held;                      /* bytes of up.buf that the sandbox's tcp_held has */
+	uint64_t counted_out, counted_in; /* bytes of up and down that the sandbox's quota knows */
+	uint8_t *answer;                  /* CLOSING: goes to the client behind the server's bytes */
 	size_t answer_n;
 	uint64_t drained; /* CLOSING: down.bytes when the deadline was set */
 };
@@ -112,12 +125,18 @@ struct flow_listener {
 	int fd;
 };
 
+/* A TUN and what its packets are taken for. */
+struct flow_tun {
+	struct gate *g;
+	struct dw_watch watch;
+	int fd;
+};
+
 struct gate_flows {
 	struct gate_flow *bucket[FLOW_BUCKETS];
-	uint64_t seed;
 	uint64_t denied[FLOW_DENIED]; /* SYNs refused lately: one that is sent again is not recorded again */
 	uint32_t n;
-	struct dw_watch tun;
+	struct flow_tun tun[2]; /* of SYNs, of UDP */
 	struct flow_listener listener[2];
 	int spare_fd; /* given up for a moment to refuse what can not be accepted (EMFILE) */
 	struct relay_pool pool;
@@ -125,17 +144,25 @@ struct gate_flows {
 };
 
 /* flow.c */
+/* Keyed: a sandbox chooses most of what goes in, and must not choose the bucket. */
+uint64_t flow_key_hash(const struct gate *g, const struct flow_key *k);
+bool flow_key_eq(const struct flow_key *a, const struct flow_key *b);
 /* A SYN from the TUN: packet is p parsed. */
 void flow_syn(struct gate *g, struct gate_sandbox *s, const struct dw_packet *p, const uint8_t *packet, size_t n);
 void flow_set_state(struct gate_flow *f, enum flow_state state);
 void flow_deadline(struct gate_flow *f, uint32_t ms); /* 0: none */
 struct inspect flow_inspect(const struct gate_flow *f);
 void flow_record(struct gate_flow *f, const struct dw_decision *d, const char *name);
+/* Something that an allowed flow showed later: a record beside its own. */
+void flow_record_also(struct gate_flow *f, const struct dw_decision *d, const char *name);
 /* The final word of an allowed flow; the first call counts. */
 void flow_record_allow(struct gate_flow *f);
-void flow_refuse_quietly(struct gate_flow *f, enum dw_reason reason); /* held flows: record, nothing is written */
-void flow_end(struct gate_flow *f);                                   /* both sides have ended, or nothing was begun */
-void flow_abort(struct gate_flow *f);                                 /* resets what is open */
+/* A refused SYN that is still held is answered where the policy rejects. */
+void flow_answer_held(const struct gate_flow *f);
+/* Held flows: record, answer, end. */
+void flow_refuse_quietly(struct gate_flow *f, enum dw_reason reason);
+void flow_end(struct gate_flow *f);   /* both sides have ended, or nothing was begun */
+void flow_abort(struct gate_flow *f); /* resets what is open */
 
 void flow_reset_server(struct gate_flow *f);
 void flow_close_server(struct gate_flow *f);
@@ -144,11 +171,31 @@ void flow_close_server(struct gate_flow *f);
 void flow_on_server(void *arg, uint32_t events);
 void flow_accepted(struct gate_flow *f, int fd);
 void flow_run(struct gate_flow *f);
+void flow_refuse(struct gate_flow *f, const struct inspect_result *r, const uint8_t *head, size_t head_n);
+uint32_t flow_inspect_ms(const struct gate_flow *f); /* for how long bytes may wait for a verdict */
+void flow_on_deadline(void *arg);
+bool flow_held_bytes_ok(struct gate_flow *f); /* may its buffer without a verdict grow as it did? */
+/* Counts what was relayed since the last call. False: the quota of the sandbox is spent. */
+bool flow_count(struct gate_flow *f);
+void flow_refuse_quota(struct gate_flow *f);
+
+/* flow_prove.c: what it has shown */
 /* A name or the lack of one has passed: keep it and record it. False: it must be refused after all, *r says why. */
 bool flow_prove(struct gate_flow *f, struct inspect_result *r);
-void flow_refuse(struct gate_flow *f, const struct inspect_result *r, const uint8_t *head, size_t head_n);
-void flow_on_deadline(void *arg);
-bool flow_held_bytes_ok(const struct gate_flow *f);
+bool flow_observes(const struct gate_flow *f); /* its policy only observes */
+/* A refusal, if the policy only observes: told, and true, so that it passes. A stricter policy will not count on it. */
+bool flow_observe(struct gate_flow *f, const struct inspect_result *r);
+
+/* flow_watch.c: a flow that may become TLS, and one that is TLS until the server has taken its hello */
+void flow_watch(struct gate_flow *f); /* from now on; what is in up.buf is looked at */
+/* ... of a flow whose first n bytes are a hello that passed; until it is answered */
+void flow_watch_answer(struct gate_flow *f, size_t n);
+void flow_watch_read(struct gate_flow *f); /* there is more in up.buf, or the client has ended */
+/* answer_due: the server's next bytes, which may go */
+void flow_watch_server(struct gate_flow *f, const uint8_t *p, size_t n);
+void flow_watch_deadline(struct gate_flow *f);
+/* HTTP: up.buf[from..ok) was let through as requests. False: a hello is in it; it was refused. */
+bool flow_watch_http(struct gate_flow *f, size_t from);
 
 /* flow_rejudge.c holds gate_flows_rejudge and gate_flows_close_all */
 
@@ -159,5 +206,9 @@ bool flow_may_dial(const struct gate_flow *f, const struct dw_addr *a); /* an ad
 int flow_socket_options(int fd); /* a server socket, or a listener; 0 or negative errno */
 
 /* tun.c */
-void tun_on_readable(void *arg, uint32_t events); /* arg: struct gate */
+int tun_init(struct gate *g);
 void tun_write(struct gate *g, const void *packet, size_t n);
+void tun_write_udp(struct gate *g, const void *packet, size_t n);
+/* An ICMP error to the sender of p, from the gateway. Nothing for what must not be answered so (RFC 1122 section 3.2.2). */
+void tun_unreachable(struct gate *g, const struct dw_packet *p, enum dw_unreachable why);
+enum dw_unreachable tun_why(int e); /* for what connect() or send() said; not for ECONNREFUSED of TCP */

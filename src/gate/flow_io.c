@@ -5,9 +5,12 @@
 #include <sys/socket.h>
 
 #include "gate/flow.h"
+#include "gate/limits.h"
 
 /* Enough to say whether buffers without a verdict matter; small hellos and heads stay below. */
 #define SMALL_BUFFER 8192u
+/* Of a watched client, in one go. */
+#define WATCH_READS 16
 
 static void on_client(void *arg, uint32_t events);
 
@@ -23,6 +26,7 @@ static uint32_t client_events(const struct gate_flow *f)
 	case FLOW_HTTP:
 		read = f->http.phase != HTTP_UPGRADE && relay_wants_read(&f->up);
 		break;
+	case FLOW_WATCH:
 	case FLOW_RELAY:
 		read = relay_wants_read(&f->up);
 		break;
@@ -57,23 +61,28 @@ static int watch_side(struct gate_flow *f, struct flow_side *side, uint32_t even
 	return dw_watch_set(l, &side->watch, events);
 }
 
+/* A watched flow's buffer is the kernel's business as long as its bytes may go. */
+static void count_held(struct gate_flow *f)
+{
+	const size_t held = f->state != FLOW_WATCH || f->tls_held != STARTTLS_NONE ? f->up.cap : 0;
+
+	f->sandbox->tcp_held += held - f->held;
+	f->held = held;
+}
+
 /* The one place where epoll interest comes from. */
 static void flow_update(struct gate_flow *f)
 {
+	count_held(f);
 	if (watch_side(f, &f->client, client_events(f), on_client) < 0 ||
 	    watch_side(f, &f->server, server_events(f), flow_on_server) < 0)
 		flow_abort(f);
 }
 
-bool flow_held_bytes_ok(const struct gate_flow *f)
+bool flow_held_bytes_ok(struct gate_flow *f)
 {
-	size_t sum = 0;
-
-	if (f->up.cap <= SMALL_BUFFER)
-		return true;
-	for (const struct gate_flow *o = f->sandbox->flows; o; o = o->next)
-		sum += o->up.cap;
-	return sum <= FLOW_HELD_BYTES;
+	count_held(f);
+	return f->up.cap <= SMALL_BUFFER || f->sandbox->tcp_held <= FLOW_HELD_BYTES;
 }
 
 void flow_refuse(struct gate_flow *f, const struct inspect_result *r, const uint8_t *head, size_t head_n)
@@ -96,52 +105,42 @@ void flow_refuse(struct gate_flow *f, const struct inspect_result *r, const uint
 		flow_deadline(f, FLOW_LINGER_MS);
 }
 
-static void refuse_undecided(struct gate_flow *f, enum dw_reason reason)
+uint32_t flow_inspect_ms(const struct gate_flow *f)
+{
+	return flow_observes(f) ? FLOW_OBSERVE_MS : GATE_INSPECT_TIMEOUT_MS;
+}
+
+static void let_pass(struct gate_flow *f, const struct inspect_result *r)
+{
+	/* On any port but this one a server may take a hello for nonsense and then be asked for TLS in its own words. */
+	const bool is_all = f->key.dport == 443 || flow_observes(f);
+
+	if (r->proto != INSPECT_PROTO_TLS || !is_all) {
+		flow_watch(f);
+	} else if (r->hello_n) {
+		flow_watch_answer(f, r->hello_n);
+	} else { /* an observer has told that it cannot be read */
+		relay_open(&f->up);
+		flow_set_state(f, FLOW_RELAY);
+	}
+}
+
+/* Against the policy, or under one that only observes: what is no TLS may still become it. */
+static void turn_away(struct gate_flow *f, const struct inspect_result *r)
+{
+	if (!flow_observe(f, r))
+		flow_refuse(f, r, f->up.buf, f->up.n);
+	else
+		let_pass(f, r);
+}
+
+static void turn_away_for(struct gate_flow *f, enum dw_reason reason)
 {
 	const struct inspect_result r = {
 		.decision = { .verdict = DW_DENY, .reason = reason, .rule = f->decision.rule },
 		.proto = f->proto,
 	};
-	flow_refuse(f, &r, NULL, 0);
-}
-
-static void set_proven(struct gate_flow *f, const struct inspect_result *r)
-{
-	f->proto = r->proto;
-	if (!*r->name)
-		return;
-	char *name = strdup(r->name);
-	if (!name)
-		return; /* the record goes without it, and a new policy judges the flow as one that named nothing */
-	free(f->name);
-	f->name = name;
-}
-
-/* A flow whose pin was stale may be on its way to an address of another name than the one it turns out to want. */
-static bool misdialled(const struct gate_flow *f, const struct inspect_result *r)
-{
-	return f->decision.inspect == DW_INSPECT_STRICT && f->dial_name && *r->name &&
-	       strcmp(r->name, f->dial_name) != 0 && !dw_addr_eq(&f->dial, &f->key.dst);
-}
-
-bool flow_prove(struct gate_flow *f, struct inspect_result *r)
-{
-	if (misdialled(f, r)) {
-		const bool tls = r->proto == INSPECT_PROTO_TLS;
-		r->decision = (struct dw_decision){
-			.reason = tls ? DW_REASON_SNI_MISMATCH : DW_REASON_HOST_MISMATCH,
-			.rule = r->decision.rule,
-		};
-		r->answer = tls ? INSPECT_ANSWER_ALERT : INSPECT_ANSWER_HTTP;
-		r->code = tls ? 49 : 403;
-		return false;
-	}
-	set_proven(f, r);
-	f->loose = f->loose || r->loose;
-	if (r->decision.verdict == DW_ALLOW_BY_NAME)
-		f->decision.rule = r->decision.rule;
-	flow_record_allow(f);
-	return true;
+	turn_away(f, &r);
 }
 
 static void inspect_now(struct gate_flow *f)
@@ -152,26 +151,24 @@ static void inspect_now(struct gate_flow *f)
 	switch (inspect_first(&in, f->up.buf, f->up.n, &f->guess, f->g->flows->scratch, &r)) {
 	case INSPECT_MORE:
 		if (f->up.eof || !relay_room(&f->up))
-			refuse_undecided(f, DW_REASON_UNDECIDED);
+			turn_away_for(f, DW_REASON_UNDECIDED);
 		else if (!flow_held_bytes_ok(f))
-			refuse_undecided(f, DW_REASON_GATE_RESOURCES);
+			turn_away_for(f, DW_REASON_GATE_RESOURCES);
 		else if (!f->deadline.index)
-			flow_deadline(f, GATE_INSPECT_TIMEOUT_MS);
+			flow_deadline(f, flow_inspect_ms(f));
 		return;
 	case INSPECT_PASS:
-		if (!flow_prove(f, &r)) {
-			flow_refuse(f, &r, NULL, 0);
-			return;
-		}
-		relay_open(&f->up);
-		flow_set_state(f, FLOW_RELAY);
+		if (flow_prove(f, &r))
+			let_pass(f, &r);
+		else
+			turn_away(f, &r);
 		return;
 	case INSPECT_HTTP:
 		flow_set_state(f, FLOW_HTTP);
 		http_advance(f);
 		return;
 	case INSPECT_REFUSE:
-		flow_refuse(f, &r, f->up.buf, f->up.n);
+		turn_away(f, &r);
 		return;
 	}
 }
@@ -224,15 +221,53 @@ static enum relay_result read_upgrade(struct gate_flow *f)
 	return r;
 }
 
+/* What may answer a hello is read once and passed on as it comes. */
+static enum relay_result read_answer(struct gate_flow *f)
+{
+	struct relay_dir *d = &f->down;
+	size_t n = 0;
+
+	if (d->eof || relay_pending(d))
+		return RELAY_OK;
+	enum relay_result r = relay_read(d, f->server.fd, &n);
+	d->ok = d->n;
+	if (n)
+		flow_watch_server(f, d->buf + d->n - n, n);
+	return r;
+}
+
+/* Reads and sends in turn, so that a fast client does not cost a round of the loop for each buffer. */
+static enum relay_result step_watch(struct gate_flow *f)
+{
+	enum relay_result r = RELAY_OK;
+
+	for (int i = 0; i < WATCH_READS && r == RELAY_OK && f->state == FLOW_WATCH; i++) {
+		size_t n = 0;
+		if (f->up.eof || relay_pending(&f->up))
+			break;
+		r = relay_read(&f->up, f->client.fd, &n);
+		if (r != RELAY_OK || (n == 0 && !f->up.eof))
+			break;
+		flow_watch_read(f);
+		if (f->state == FLOW_WATCH)
+			r = relay_pump(&f->g->flows->pool, &f->up, f->client.fd, f->server.fd);
+	}
+	return r;
+}
+
 static enum relay_result step_live(struct gate_flow *f)
 {
 	struct relay_pool *pool = &f->g->flows->pool;
 	enum relay_result r = RELAY_OK;
 
+	if (f->state == FLOW_WATCH)
+		r = step_watch(f);
 	if (f->state == FLOW_INSPECT || f->state == FLOW_HTTP)
 		r = read_client(f);
 	if (r == RELAY_OK && f->state == FLOW_HTTP && f->http.phase == HTTP_UPGRADE)
 		r = read_upgrade(f);
+	if (r == RELAY_OK && f->state == FLOW_WATCH && f->answer_due)
+		r = read_answer(f);
 	if (r != RELAY_OK || f->state == FLOW_CLOSING || f->state == FLOW_DEAD)
 		return r;
 	r = relay_pump(pool, &f->up, f->client.fd, f->server.fd);
@@ -301,6 +336,11 @@ void flow_run(struct gate_flow *f)
 {
 	uint64_t before;
 
+	/* One flow may go over the quota by what it moves in one turn. Others with data in hand must not each do so after it. */
+	if (!gate_limit_bytes(f->sandbox, 0, 0)) {
+		flow_refuse_quota(f);
+		return;
+	}
 	do {
 		before = progress(f);
 		enum relay_result r = f->state == FLOW_CLOSING ? step_closing(f) : step_live(f);
@@ -310,6 +350,8 @@ void flow_run(struct gate_flow *f)
 			flow_refuse_quietly(f, DW_REASON_GATE_RESOURCES);
 		else if (r == RELAY_RESET)
 			flow_abort(f);
+		if (f->state != FLOW_DEAD && !flow_count(f))
+			flow_refuse_quota(f);
 		if (f->state == FLOW_DEAD)
 			return;
 		/* A side that is watched no longer has all it ever sends in the kernel: it must be read to its end. */
@@ -345,6 +387,33 @@ void flow_on_server(void *arg, uint32_t events)
 		on_side(f, &f->server, events);
 }
 
+bool flow_count(struct gate_flow *f)
+{
+	const uint64_t out = f->up.bytes - f->counted_out, in = f->down.bytes - f->counted_in;
+
+	f->counted_out = f->up.bytes;
+	f->counted_in = f->down.bytes;
+	return (!out && !in) || gate_limit_bytes(f->sandbox, out, in);
+}
+
+void flow_refuse_quota(struct gate_flow *f)
+{
+	const struct dw_decision d = { .reason = DW_REASON_LIMIT_BYTES, .rule = DW_RULE_NONE };
+
+	flow_record(f, &d, f->name ? f->name : f->dial_name);
+	flow_abort(f);
+}
+
+/* For the record alone: of a flow that shows no name itself, whose address the sandbox was given last. */
+static void name_by_pin(struct gate_flow *f)
+{
+	struct dw_pin pin;
+	uint32_t iter = 0;
+
+	if (!f->dial_name && dw_pins_next(f->sandbox->pins, &f->key.dst, &iter, &pin))
+		f->dial_name = pin.name;
+}
+
 void flow_accepted(struct gate_flow *f, int fd)
 {
 	/* Its options are the listener's. */
@@ -353,6 +422,8 @@ void flow_accepted(struct gate_flow *f, int fd)
 		flow_record_allow(f);
 		flow_set_state(f, FLOW_RELAY);
 	} else {
+		if (flow_observes(f))
+			name_by_pin(f);
 		f->up.held = true;
 		flow_set_state(f, FLOW_INSPECT);
 	}
@@ -379,8 +450,11 @@ void flow_on_deadline(void *arg)
 		return;
 	case FLOW_INSPECT:
 	case FLOW_HTTP:
-		refuse_undecided(f, DW_REASON_UNDECIDED);
+		turn_away_for(f, DW_REASON_UNDECIDED);
 		flow_run(f);
+		return;
+	case FLOW_WATCH:
+		flow_watch_deadline(f);
 		return;
 	case FLOW_CLOSING:
 		closing_deadline(f);

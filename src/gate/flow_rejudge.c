@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A new policy, or none any more: what happens to the flows that are there. */
 #include "gate/flow.h"
+#include "gate/limits.h"
 
 static struct dw_decision deny(enum dw_reason reason, uint32_t rule)
 {
@@ -10,13 +11,14 @@ static struct dw_decision deny(enum dw_reason reason, uint32_t rule)
 /* The flow has had its first bytes judged, or was never to be looked at. */
 static bool past_inspection(const struct gate_flow *f)
 {
-	return f->state == FLOW_HTTP || f->state == FLOW_RELAY || f->state == FLOW_CLOSING;
+	return f->state == FLOW_HTTP || f->state == FLOW_WATCH || f->state == FLOW_RELAY || f->state == FLOW_CLOSING;
 }
 
 /* Now allowed by its name only: what did it show when it started? */
 static struct dw_decision judge_strict(const struct gate_flow *f, const struct dw_decision *d)
 {
-	const bool sent = f->up.bytes || relay_pending(&f->up);
+	/* What a watched flow holds back will go up without another look at how the flow began. */
+	const bool sent = f->up.bytes || relay_pending(&f->up) || (f->state == FLOW_WATCH && f->up.n);
 	struct inspect in = flow_inspect(f);
 	struct dw_decision named;
 
@@ -47,6 +49,7 @@ static struct dw_decision judge(const struct gate_flow *f)
 	const struct gate_sandbox *s = f->sandbox;
 	struct dw_decision d =
 		dw_decide_flow(s->policy, &f->g->floor, DW_PROTO_TCP, &f->key.dst, f->key.dport, s->pins);
+	d = dw_decide_observed(s->policy, &f->g->floor, &f->key.dst, d);
 
 	if (d.verdict == DW_DENY || !past_inspection(f))
 		return d;
@@ -70,6 +73,8 @@ static bool dial_gone(const struct gate_flow *f, const struct dw_decision *d)
 {
 	if (!f->dialled || dw_addr_eq(&f->dial, &f->key.dst))
 		return false;
+	if (dw_policy_observes(f->sandbox->policy))
+		return !flow_may_dial(f, &f->dial);
 	return d->verdict != DW_ALLOW_BY_NAME || !f->dial_name ||
 	       dw_decide_name(f->sandbox->policy, f->dial_name, f->key.dport).verdict == DW_DENY ||
 	       !flow_may_dial(f, &f->dial);
@@ -85,12 +90,14 @@ static void rejudge(struct gate_flow *f)
 		flow_record(f, &d, f->name ? f->name : f->dial_name);
 		/* It is one of the old policy's, which the record of the end can not name any more. */
 		f->decision.rule = DW_RULE_NONE;
+		flow_answer_held(f);
 		flow_abort(f);
 		return;
 	}
 	const enum dw_inspect was = f->decision.inspect;
 	f->decision = d; /* its rule is one of the new policy's */
-	if ((f->state == FLOW_INSPECT || f->state == FLOW_HTTP) && d.inspect == DW_INSPECT_NONE) {
+	if ((f->state == FLOW_INSPECT || f->state == FLOW_HTTP || f->state == FLOW_WATCH) &&
+	    d.inspect == DW_INSPECT_NONE) {
 		relay_open(&f->up);
 		relay_open(&f->down);
 		/* Nobody looks from here on; a later policy must not take the beginning for the rest. */
@@ -104,23 +111,27 @@ static void rejudge(struct gate_flow *f)
 		f->loose = false;
 		f->guess = (struct dw_http_guess){ 0 };
 		f->http = (struct http_flow){ 0 };
+		f->tls = (struct starttls){ 0 };
+		f->answer_due = f->answer_ends = false;
 		flow_set_state(f, FLOW_INSPECT);
 		flow_run(f);
 	} else if (f->state == FLOW_RESOLVING) {
 		/* The question that is out was the old policy's: ask with the names that count now. */
-		gate_resolve_cancel(f->resolve);
-		f->resolve = NULL;
 		flow_dial(f);
 	}
 }
 
 void gate_flows_rejudge(struct gate *g, struct gate_sandbox *s)
 {
+	const bool spent = !gate_limit_bytes(s, 0, 0);
 	struct gate_flow *next;
 
 	for (struct gate_flow *f = s->flows; f; f = next) {
 		next = f->next;
-		rejudge(f);
+		if (spent)
+			flow_refuse_quota(f);
+		else
+			rejudge(f);
 	}
 }
 

@@ -17,13 +17,13 @@
  *   relay.c      splice(2) both ways with half-close and back-pressure; pool of pipes
  *   target.c     which address is dialled for the one the sandbox chose (a pin is a handle)
  *   udp.c        UDP flows: judged, relayed, idle time-outs; udp_quic.c: QUIC Initials of a flow
- *   starttls.c   TLS that begins later in a flow that is neither TLS nor HTTP
+ *   starttls.c   finds TLS that begins later in a flow; flow_watch.c judges it
  *   limits.c     what one sandbox may use
  *   dns.c        DNS server on UDP and TCP; dns_tcp.c
  *   resolver.c   upstream names through libunbound
  *   sandbox.c    table of attached sandboxes, by id and by address
  *   control.c    the control socket
- *   record.c     decision records
+ *   record.c     decision records: which become events; record_text.c: what events say
  *   hostaddr.c   the machine's own addresses, kept current, for the floor
  */
 #pragma once
@@ -46,15 +46,19 @@
 #define GATE_DNS_PENDING_PER_SANDBOX 256u
 #define GATE_DNS_TCP_PER_SANDBOX     16u
 #define GATE_DNS_TIMEOUT_MS          8000u
-#define GATE_UDP_IDLE_MS             120000u /* of a UDP flow that was answered (RFC 4787 REQ-5) */
-#define GATE_UDP_SILENT_MS           30000u  /* ... of one that was not */
-#define GATE_UDP_INSPECT_MS          5000u   /* from a flow's first Initial until its hello is complete */
-#define GATE_UDP_HELD_BYTES          65536u  /* of one flow, while its hello is not complete */
+#define GATE_UDP_IDLE_MS             120000u    /* of a UDP flow that was answered (RFC 4787 REQ-5) */
+#define GATE_UDP_SILENT_MS           30000u     /* ... of one that was not */
+#define GATE_UDP_INSPECT_MS          5000u      /* from a flow's first Initial until its hello is complete */
+#define GATE_UDP_HELD_BYTES          65536u     /* of one flow, while its hello is not complete */
+#define GATE_UDP_HELD_ALL            (8u << 20) /* of one sandbox, in datagrams and hellos that are kept */
+#define GATE_QUIC_OPEN_PER_SECOND    10000u     /* Initials of one sandbox that are decrypted; each costs some 10 us */
 
 /* Marks of the static ruleset. */
-#define GATE_MARK_TUN   1u /* routed into the TUN */
-#define GATE_MARK_LOCAL 2u /* delivered to a transparent socket */
-#define GATE_TUN_NAME   "gate0"
+#define GATE_MARK_TUN     1u /* routed into the TUN of SYNs */
+#define GATE_MARK_LOCAL   2u /* delivered to a transparent socket */
+#define GATE_MARK_TUN_UDP 3u /* routed into the TUN of UDP */
+#define GATE_TUN_NAME     "gate0"
+#define GATE_TUN_UDP_NAME "gate1"
 
 struct gate_fds {               /* made by setup.c inside the gate namespace; -1 = none */
 	int tun;                /* SYNs and what is refused */
@@ -97,7 +101,12 @@ struct gate_sandbox {
 	uint32_t query_n, dns_tcp_n;
 	struct dw_limits limits; /* filled */
 	struct dw_bucket flow_rate, query_rate;
+	struct dw_bucket refusal_rate; /* of answers to queries over query_rate */
+	struct dw_bucket *record_rate; /* of allowed flows recorded alone; a record borrows its sandbox as const */
 	struct dw_name_window names;
+	size_t tcp_held; /* bytes of buffers that its TCP flows have for what has no verdict */
+	size_t udp_held; /* bytes that its UDP flows keep: datagrams without a verdict, hellos */
+	struct dw_bucket quic_rate;
 	uint64_t bytes_out, bytes_in; /* relayed for it so far, all flows */
 	bool detached;                /* leaves the tables at once; freed when its flows and queries are gone */
 };

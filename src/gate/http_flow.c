@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/defence.h"
 #include "gate/flow.h"
 
 static void go_opaque(struct gate_flow *f)
@@ -10,6 +11,13 @@ static void go_opaque(struct gate_flow *f)
 	relay_open(&f->up);
 	relay_open(&f->down);
 	flow_set_state(f, FLOW_RELAY);
+}
+
+/* No more requests are looked at: what the flow has shown says nothing of what it still sends. */
+static void look_away(struct gate_flow *f)
+{
+	f->loose = true;
+	flow_watch(f);
 }
 
 static void refuse(struct gate_flow *f, enum dw_reason reason, uint16_t status)
@@ -21,7 +29,19 @@ static void refuse(struct gate_flow *f, enum dw_reason reason, uint16_t status)
 		.code = status,
 	};
 
-	flow_refuse(f, &r, NULL, 0);
+	if (flow_observe(f, &r))
+		look_away(f);
+	else
+		flow_refuse(f, &r, NULL, 0);
+}
+
+/* The next n bytes may go, as far as HTTP is concerned. False: they hold what may not. */
+static bool let_go(struct gate_flow *f, size_t n)
+{
+	const size_t from = f->up.ok;
+
+	f->up.ok += n;
+	return flow_watch_http(f, from);
 }
 
 static void begin_body(struct gate_flow *f, const struct dw_http_head *h)
@@ -61,6 +81,21 @@ static bool worth_a_look(const struct gate_flow *f)
 	return seen == 0 || n >= DW_HTTP_HEAD_MAX || !relay_room(d) || memchr(p + seen, '\n', n - seen);
 }
 
+static bool next_body(struct gate_flow *f, const struct dw_http_head *h)
+{
+	if (!let_go(f, h->head_n))
+		return false;
+	begin_body(f, h);
+	return true;
+}
+
+/* The head could be read, and it is its Host alone that is against the policy. */
+static bool only_host(const struct inspect_result *r)
+{
+	return r->decision.reason == DW_REASON_HOST_NOT_ALLOWED || r->decision.reason == DW_REASON_HOST_MISMATCH ||
+	       r->decision.reason == DW_REASON_HOST_MISSING;
+}
+
 /* Returns whether there is more to do with what is in the buffer. */
 static bool advance_head(struct gate_flow *f)
 {
@@ -80,23 +115,28 @@ static bool advance_head(struct gate_flow *f)
 		else if (!flow_held_bytes_ok(f))
 			refuse(f, DW_REASON_GATE_RESOURCES, 403);
 		else if (!f->deadline.index)
-			flow_deadline(f, GATE_INSPECT_TIMEOUT_MS);
+			flow_deadline(f, flow_inspect_ms(f));
 		return false;
 	case INSPECT_PASS:
 		if (!flow_prove(f, &r))
 			break;
-		if (r.proto == INSPECT_PROTO_OPAQUE) {
-			go_opaque(f);
+		/* An observer does not wait for the answer to an upgrade. */
+		if (r.proto == INSPECT_PROTO_OPAQUE || (flow_observes(f) && head.is_upgrade) ||
+		    !dw_defended(DW_DEFENCE_HTTP_EVERY)) {
+			look_away(f);
 			return false;
 		}
-		d->ok += head.head_n;
-		begin_body(f, &head);
-		return true;
+		return next_body(f, &head);
 	case INSPECT_REFUSE:
 	case INSPECT_HTTP:
 		break;
 	}
-	flow_refuse(f, &r, d->buf + d->ok, d->n - d->ok);
+	if (!flow_observe(f, &r))
+		flow_refuse(f, &r, d->buf + d->ok, d->n - d->ok);
+	else if (only_host(&r) && !head.is_upgrade && !head.is_connect)
+		return next_body(f, &head);
+	else
+		look_away(f);
 	return false;
 }
 
@@ -107,11 +147,10 @@ static bool advance_chunked(struct gate_flow *f)
 
 	switch (dw_http_chunked_feed(&f->http.chunked, d->buf + d->ok, d->n - d->ok, &used)) {
 	case DW_PARSE_OK:
-		d->ok += used;
 		f->http.phase = HTTP_HEAD;
-		return true;
+		return let_go(f, used);
 	case DW_PARSE_MORE:
-		d->ok += used;
+		let_go(f, used);
 		return false;
 	case DW_PARSE_BAD:
 	case DW_PARSE_BIG:
@@ -121,8 +160,7 @@ static bool advance_chunked(struct gate_flow *f)
 		refuse(f, DW_REASON_HTTP_MALFORMED, 400);
 		return false;
 	}
-	f->loose = true;
-	go_opaque(f);
+	look_away(f);
 	return false;
 }
 
@@ -131,11 +169,10 @@ static bool advance_length(struct gate_flow *f)
 	struct relay_dir *d = &f->up;
 	size_t n = (size_t)DW_MIN((uint64_t)(d->n - d->ok), f->http.left);
 
-	d->ok += n;
 	f->http.left -= n;
 	if (f->http.left == 0)
 		f->http.phase = HTTP_HEAD;
-	return true;
+	return let_go(f, n);
 }
 
 void http_advance(struct gate_flow *f)

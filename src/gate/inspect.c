@@ -4,12 +4,19 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/defence.h"
 #include "gate/answer.h"
 #include "policy/host.h"
 
 #define ALERT_DECODE_ERROR      50
 #define ALERT_ACCESS_DENIED     49
 #define ALERT_UNRECOGNIZED_NAME 112
+
+/* Observed or not, the verdict is the one of a policy that means it. */
+static bool is_strict(const struct inspect *in)
+{
+	return in->mode != DW_INSPECT_DENY_NAMES;
+}
 
 static struct dw_decision deny(enum dw_reason reason, uint32_t rule)
 {
@@ -63,7 +70,7 @@ struct dw_decision inspect_name(const struct inspect *in, enum inspect_proto pro
 	}
 	if (d.verdict == DW_DENY)
 		return deny(tls ? DW_REASON_SNI_NOT_ALLOWED : DW_REASON_HOST_NOT_ALLOWED, d.rule);
-	if (!in->pins || !dw_pins_find(in->pins, name, &in->dst, &pin))
+	if (dw_defended(DW_DEFENCE_NAME_PIN) && (!in->pins || !dw_pins_find(in->pins, name, &in->dst, &pin)))
 		return deny(tls ? DW_REASON_SNI_MISMATCH : DW_REASON_HOST_MISMATCH, d.rule);
 	return (struct dw_decision){ .verdict = DW_ALLOW_BY_NAME, .reason = DW_REASON_ALLOW_NAME, .rule = d.rule };
 }
@@ -71,17 +78,20 @@ struct dw_decision inspect_name(const struct inspect *in, enum inspect_proto pro
 static enum inspect_verdict judge_hello(const struct inspect *in, const struct dw_tls_hello *h,
 					struct inspect_result *r)
 {
-	const bool strict = in->mode == DW_INSPECT_STRICT;
+	const bool strict = is_strict(in);
 
-	if (strict && h->has_ech) {
+	if (!dw_defended(DW_DEFENCE_SNI))
+		return pass(r, INSPECT_PROTO_TLS);
+	if (strict && h->has_ech && dw_defended(DW_DEFENCE_ECH)) {
 		if (h->has_sni)
 			DW_IGNORE(set_name(r, h->sni, h->sni_n)); /* only for the record */
 		return refuse(r, DW_REASON_ECH, INSPECT_ANSWER_ALERT, ALERT_ACCESS_DENIED);
 	}
 	r->loose = h->has_ech;
 	if (!h->has_sni)
-		return strict ? refuse(r, DW_REASON_SNI_MISSING, INSPECT_ANSWER_ALERT, ALERT_UNRECOGNIZED_NAME)
-			      : pass(r, INSPECT_PROTO_TLS);
+		return strict && dw_defended(DW_DEFENCE_SNI_REQUIRED)
+			       ? refuse(r, DW_REASON_SNI_MISSING, INSPECT_ANSWER_ALERT, ALERT_UNRECOGNIZED_NAME)
+			       : pass(r, INSPECT_PROTO_TLS);
 	if (!set_name(r, h->sni, h->sni_n))
 		return strict ? refuse(r, DW_REASON_SNI_NOT_ALLOWED, INSPECT_ANSWER_ALERT, ALERT_UNRECOGNIZED_NAME)
 			      : pass(r, INSPECT_PROTO_TLS);
@@ -93,19 +103,29 @@ static enum inspect_verdict judge_hello(const struct inspect *in, const struct d
 	return INSPECT_REFUSE;
 }
 
-static enum inspect_verdict first_tls(const struct inspect *in, const uint8_t *data, size_t n, uint8_t *scratch,
-				      struct inspect_result *r)
+enum inspect_verdict inspect_hello(const struct inspect *in, const struct dw_tls_hello *h, struct inspect_result *ret)
+{
+	*ret = (struct inspect_result){ .proto = INSPECT_PROTO_TLS, .decision.rule = DW_RULE_NONE };
+	return judge_hello(in, h, ret);
+}
+
+enum inspect_verdict inspect_tls(const struct inspect *in, const uint8_t *data, size_t n, uint8_t *scratch,
+				 struct inspect_result *ret)
 {
 	struct dw_tls_hello hello;
 	enum dw_parse p = dw_tls_hello_parse(data, n, scratch, &hello);
 
-	r->proto = INSPECT_PROTO_TLS;
-	if (p == DW_PARSE_OK)
-		return judge_hello(in, &hello, r);
+	*ret = (struct inspect_result){ .proto = INSPECT_PROTO_TLS, .decision.rule = DW_RULE_NONE };
+	if (p == DW_PARSE_OK) {
+		ret->hello_n = hello.stream_n;
+		return judge_hello(in, &hello, ret);
+	}
 	if (p == DW_PARSE_MORE)
 		return INSPECT_MORE;
+	if (!dw_defended(DW_DEFENCE_TLS_STRICT))
+		return pass(ret, INSPECT_PROTO_TLS);
 	/* In DENY_NAMES too: nothing else starts like TLS, and some servers would still find a denied name in it. */
-	return refuse(r, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, ALERT_DECODE_ERROR);
+	return refuse(ret, DW_REASON_TLS_MALFORMED, INSPECT_ANSWER_ALERT, ALERT_DECODE_ERROR);
 }
 
 /* A client that speaks HTTP where TLS is required can read why; any other gets the end of the connection. */
@@ -134,12 +154,12 @@ static enum dw_parse proxy_header(const uint8_t *data, size_t n)
 enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data, size_t n, struct dw_http_guess *guess,
 				   uint8_t *scratch, struct inspect_result *ret)
 {
-	const bool strict = in->mode == DW_INSPECT_STRICT;
+	const bool strict = is_strict(in);
 
 	*ret = (struct inspect_result){ .decision.rule = DW_RULE_NONE };
 	if (n == 0)
 		return INSPECT_MORE;
-	if (strict && in->port == 80) {
+	if (strict && in->port == 80 && dw_defended(DW_DEFENCE_HTTP_REQUIRED)) {
 		enum dw_parse p = dw_http_guess_feed(guess, data, n);
 		if (p == DW_PARSE_OK)
 			return INSPECT_HTTP;
@@ -147,16 +167,16 @@ enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data
 	}
 	switch (dw_tls_looks_like(data, n)) {
 	case DW_PARSE_OK:
-		return first_tls(in, data, n, scratch, ret);
+		return inspect_tls(in, data, n, scratch, ret);
 	case DW_PARSE_MORE:
 		return INSPECT_MORE;
 	case DW_PARSE_BAD:
 	case DW_PARSE_BIG:
 		break;
 	}
-	if (strict && in->port == 443)
+	if (strict && in->port == 443 && dw_defended(DW_DEFENCE_TLS_REQUIRED))
 		return not_tls(data, n, ret);
-	switch (proxy_header(data, n)) {
+	switch (dw_defended(DW_DEFENCE_PROXY_HEADER) ? proxy_header(data, n) : DW_PARSE_BAD) {
 	case DW_PARSE_OK:
 		return refuse(ret, DW_REASON_PROXY_HEADER, INSPECT_ANSWER_NONE, 0);
 	case DW_PARSE_MORE:
@@ -180,7 +200,7 @@ enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data
 static enum inspect_verdict refuse_http(const struct inspect *in, struct inspect_result *r, enum dw_reason reason,
 					uint16_t status)
 {
-	if (in->mode != DW_INSPECT_STRICT)
+	if (!is_strict(in) || !dw_defended(DW_DEFENCE_HTTP_STRICT))
 		return pass_loose(r, INSPECT_PROTO_OPAQUE);
 	return refuse(r, reason, INSPECT_ANSWER_HTTP, status);
 }
@@ -188,17 +208,20 @@ static enum inspect_verdict refuse_http(const struct inspect *in, struct inspect
 static enum inspect_verdict judge_request(const struct inspect *in, const struct dw_http_head *h, bool first,
 					  struct inspect_result *r)
 {
-	const bool strict = in->mode == DW_INSPECT_STRICT;
+	const bool strict = is_strict(in);
 
+	if (!dw_defended(DW_DEFENCE_HTTP_HOST))
+		return pass(r, INSPECT_PROTO_HTTP);
 	if (h->is_h2_preface)
 		return refuse_http(in, r, DW_REASON_HTTP_UPGRADE, 403);
 	if (h->has_host && !set_name(r, h->host.p, h->host.n))
 		return refuse_http(in, r, DW_REASON_HOST_NOT_ALLOWED, 403);
-	if (h->is_connect && strict)
+	if (h->is_connect && strict && dw_defended(DW_DEFENCE_HTTP_CONNECT))
 		return refuse(r, DW_REASON_HTTP_METHOD, INSPECT_ANSWER_HTTP, 403);
 	if (!h->has_host)
-		return strict ? refuse(r, DW_REASON_HOST_MISSING, INSPECT_ANSWER_HTTP, 400)
-			      : pass(r, INSPECT_PROTO_HTTP);
+		return strict && dw_defended(DW_DEFENCE_HOST_REQUIRED)
+			       ? refuse(r, DW_REASON_HOST_MISSING, INSPECT_ANSWER_HTTP, 400)
+			       : pass(r, INSPECT_PROTO_HTTP);
 	r->decision = inspect_name(in, INSPECT_PROTO_HTTP, r->name);
 	if (r->decision.verdict == DW_DENY) {
 		r->answer = INSPECT_ANSWER_HTTP;
@@ -211,7 +234,7 @@ static enum inspect_verdict judge_request(const struct inspect *in, const struct
 	if (h->has_port && h->host_port != in->port)
 		return refuse(r, DW_REASON_HOST_MISMATCH, INSPECT_ANSWER_HTTP, 403);
 	/* After an upgrade the bytes are another protocol's; only the first request's answer can be told apart. */
-	if (h->is_upgrade && (!h->upgrade_websocket || !first))
+	if (h->is_upgrade && (!h->upgrade_websocket || !first) && dw_defended(DW_DEFENCE_HTTP_UPGRADE))
 		return refuse(r, DW_REASON_HTTP_UPGRADE, INSPECT_ANSWER_HTTP, 403);
 	return pass(r, INSPECT_PROTO_HTTP);
 }

@@ -8,7 +8,8 @@
  * must be canonical, allowed by the policy on this port, and pinned to this very address for this sandbox.
  * DENY_NAMES (the address is allowed anyhow): a name that deny_out names is refused where it is seen, and so is what starts
  * like TLS and is malformed, because a name may hide in it; everything else passes.
- * In both a PROXY protocol header is refused: no client needs one, and behind it a server looks for a name again.
+ * OBSERVE: the verdicts of STRICT; that nothing is refused for them is up to whoever asks.
+ * In all a PROXY protocol header is refused: no client needs one, and behind it a server looks for a name again.
  */
 #pragma once
 
@@ -26,13 +27,13 @@ struct inspect {
 	const struct dw_pins *pins;
 	struct dw_addr dst; /* as the sandbox sees it: the handle */
 	uint16_t port;
-	enum dw_inspect mode; /* STRICT or DENY_NAMES */
+	enum dw_inspect mode; /* STRICT, DENY_NAMES or OBSERVE */
 };
 
 enum inspect_verdict {
 	INSPECT_REFUSE = 0,
 	INSPECT_MORE, /* nothing may go yet */
-	INSPECT_PASS, /* all of it may go, and whatever follows */
+	INSPECT_PASS, /* all of it may go, and whatever follows; of TLS: the hello, but the next one is judged again */
 	INSPECT_HTTP, /* plain HTTP: every request is judged by inspect_head */
 };
 
@@ -52,7 +53,8 @@ enum inspect_answer {
 
 struct inspect_result {
 	enum inspect_proto proto;
-	bool loose; /* PASS, and STRICT would have refused it or not taken it for opaque */
+	bool loose;     /* PASS, and STRICT would have refused it or not taken it for opaque */
+	size_t hello_n; /* the bytes at the start that are a whole hello, refused or not; 0: none could be read */
 	struct dw_decision decision;
 	char name
 		[256]; /* canonical, or as sent where it is not canonical (then it is escaped by whoever prints it); "" none */
@@ -74,6 +76,13 @@ enum inspect_verdict inspect_first(const struct inspect *in, const uint8_t *data
  */
 enum inspect_verdict inspect_head(const struct inspect *in, const uint8_t *data, size_t n, bool first,
 				  struct dw_http_head *ret_head, struct inspect_result *ret);
+
+/* data[0..n) starts at a hello, at the start of the stream or behind something else. MORE, PASS or REFUSE; scratch as above. */
+enum inspect_verdict inspect_tls(const struct inspect *in, const uint8_t *data, size_t n, uint8_t *scratch,
+				 struct inspect_result *ret);
+
+/* A hello that came in another way (QUIC). PASS or REFUSE. */
+enum inspect_verdict inspect_hello(const struct inspect *in, const struct dw_tls_hello *h, struct inspect_result *ret);
 
 /* The name alone, as inspect_first and inspect_head judge it; for a new policy. Reasons as for TLS or HTTP by proto. */
 struct dw_decision inspect_name(const struct inspect *in, enum inspect_proto proto, const char *name);

@@ -8,8 +8,19 @@
 #include "gate/gate.h"
 #include "policy/limits.h"
 
+/*
+ * How many of `most` things, of which `used` are taken by anybody, one sandbox may have itself: a quarter of what is free, 16
+ * in any case while there are any.
+ */
+uint32_t gate_limit_share(uint32_t most, uint32_t used);
+
 /* May one more flow start now? NONE, or the LIMIT_* (GATE_RESOURCES: the gate's own bound). NONE takes a token of the rate. */
 enum dw_reason gate_limit_flow(struct gate *g, struct gate_sandbox *s);
+
+/* DNS connections of all sandboxes: descriptors. */
+#define GATE_DNS_TCP_MAX 4096u
+/* May this sandbox have one more, when all of them have total? NONE, LIMIT_DNS_RATE (its own bound) or GATE_RESOURCES. */
+enum dw_reason gate_limit_dns_conn(const struct gate_sandbox *s, uint32_t total);
 
 /* May this query be served? Takes a token. NONE or LIMIT_DNS_RATE. Called before the query is judged. */
 enum dw_reason gate_limit_query(struct gate *g, struct gate_sandbox *s);

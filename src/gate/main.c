@@ -89,7 +89,7 @@ static int start_serving(struct gate *g, struct dw_err *err)
 		return -1;
 	if (init(gate_sandboxes_init(g), "sandbox table", err) < 0 ||
 	    init(gate_records_init(g), "decision records", err) < 0 || init(gate_dns_init(g), "DNS server", err) < 0 ||
-	    init(gate_flows_init(g), "flows", err) < 0)
+	    init(gate_flows_init(g), "flows", err) < 0 || init(gate_udp_init(g), "UDP flows", err) < 0)
 		return -1;
 	return gate_control_init(g, err);
 }

@@ -12,13 +12,17 @@
  *      listeners' own port;
  *   5. TCP that belongs to a listener itself (a stray ACK to the listeners' port): dropped. TCP of an accepted
  *      transparent socket: delivered. Other TCP: dropped;
- *   6. other UDP, and a few ICMP echo requests and packets of other protocols: into the TUN, where they are refused and
- *      recorded. The rest is dropped.
- * What the gate wrote to the TUN: pure SYNs go to the listeners; a RST or an ICMP error comes through here too and is
- * forwarded to its sandbox. Nothing is ever forwarded between sandboxes, and with the TUN gone nothing at all: the marks
- * then lead to a blackhole route. No rule looks at connection tracking, so none is loaded.
+ *   6. other UDP: into the TUN of its own;
+ *   7. a few ICMP echo requests and packets of other protocols: into the first TUN, where they are refused and recorded.
+ *      The rest is dropped.
+ * What the gate wrote to the TUNs: pure SYNs go to the listeners; a RST, an ICMP error or the datagram of a UDP flow comes
+ * through here too and is forwarded to its sandbox. Datagrams for IPv6 that are longer than the links' MTU come as
+ * fragments (nobody on the way may make them in IPv6), so the rule on extension headers is for the links alone. Nothing is
+ * ever forwarded between sandboxes, and with a TUN gone nothing at all: the marks then lead to a blackhole route. No rule
+ * looks at connection tracking, so none is loaded.
  *
- * The limits keep one flooding sandbox from filling the TUN's queue for all; a dropped SYN is sent again by its client.
+ * The limits, each per source address, keep one flooding sandbox from filling a TUN's queue for all; a dropped SYN is sent
+ * again by its client, and no honest one sends 100,000 datagrams in a second (1.2 Gbit/s of full ones).
  */
 #include "gate/setup.h"
 
@@ -28,7 +32,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/defence.h"
 #include "gate/gate.h"
+
+#define TUNS "{ \"" GATE_TUN_NAME "\", \"" GATE_TUN_UDP_NAME "\" }"
 
 static const char ruleset[] =
 	"add table inet declaw\n"
@@ -36,14 +43,18 @@ static const char ruleset[] =
 	"table inet declaw {\n"
 	" set syn4 { type ipv4_addr; flags dynamic,timeout; timeout 10s; size 65536; }\n"
 	" set syn6 { type ipv6_addr; flags dynamic,timeout; timeout 10s; size 65536; }\n"
+	" set udp4 { type ipv4_addr; flags dynamic,timeout; timeout 10s; size 65536; }\n"
+	" set udp6 { type ipv6_addr; flags dynamic,timeout; timeout 10s; size 65536; }\n"
 	" chain early {\n"
 	"  type filter hook prerouting priority -450; policy accept;\n"
 	"  ip frag-off & 0x3fff != 0 counter drop\n"
-	"  meta nfproto ipv6 ip6 nexthdr != { 6, 17, 58 } counter drop\n"
+	"  iifname != \"" GATE_TUN_UDP_NAME "\" meta nfproto ipv6 ip6 nexthdr != { 6, 17, 58 } counter drop\n"
 	" }\n"
 	" chain ingress {\n"
 	"  type filter hook prerouting priority mangle; policy drop;\n"
 	"  iifname \"" GATE_TUN_NAME "\" goto written\n"
+	"  iifname \"" GATE_TUN_UDP_NAME "\" meta l4proto { icmp, icmpv6, udp } accept\n"
+	"  iifname \"" GATE_TUN_UDP_NAME "\" drop\n"
 	"  iifname \"g*\" goto sandbox\n"
 	" }\n"
 	" chain written {\n"
@@ -56,8 +67,8 @@ static const char ruleset[] =
 	"  drop\n"
 	" }\n"
 	" chain sandbox {\n"
-	"  ip saddr 0.0.0.0/8 counter drop\n"
-	"  fib saddr . iif oif missing counter drop\n"
+	"  %7$s ip saddr 0.0.0.0/8 counter drop\n"
+	"  %7$s fib saddr . iif oif missing counter drop\n"
 	"  udp dport 53 tproxy to :53 meta mark set %3$u accept\n"
 	"  tcp dport 53 tproxy to :53 meta mark set %3$u accept\n"
 	"  meta l4proto { tcp, udp } th dport 53 counter drop\n"
@@ -65,8 +76,7 @@ static const char ruleset[] =
 	"  meta l4proto tcp socket transparent 1 socket wildcard 1 counter drop\n"
 	"  meta l4proto tcp socket transparent 1 meta mark set %3$u accept\n"
 	"  meta l4proto tcp counter drop\n"
-	"  meta l4proto udp limit rate over 5000/second burst 5000 packets counter drop\n"
-	"  meta l4proto udp meta mark set %5$u accept\n"
+	"  meta l4proto udp goto datagram\n"
 	"  icmp type != echo-request counter drop\n"
 	"  icmpv6 type != echo-request counter drop\n"
 	"  limit rate over 50/second burst 50 packets counter drop\n"
@@ -77,19 +87,24 @@ static const char ruleset[] =
 	"  update @syn6 { ip6 saddr limit rate over 20000/second burst 2000 packets } counter drop\n"
 	"  meta mark set %5$u accept\n"
 	" }\n"
+	" chain datagram {\n"
+	"  update @udp4 { ip saddr limit rate over 100000/second burst 10000 packets } counter drop\n"
+	"  update @udp6 { ip6 saddr limit rate over 100000/second burst 10000 packets } counter drop\n"
+	"  meta mark set %6$u accept\n"
+	" }\n"
 	" chain input {\n"
 	"  type filter hook input priority 0; policy drop;\n"
 	"  meta mark %3$u accept\n"
 	" }\n"
 	" chain forward {\n"
 	"  type filter hook forward priority 0; policy drop;\n"
-	"  iifname \"" GATE_TUN_NAME "\" oifname \"" GATE_TUN_NAME "\" drop\n"
-	"  iifname \"" GATE_TUN_NAME "\" oifname \"g*\" accept\n"
-	"  oifname \"" GATE_TUN_NAME "\" accept\n"
+	"  iifname " TUNS " oifname " TUNS " drop\n"
+	"  iifname " TUNS " oifname \"g*\" accept\n"
+	"  oifname " TUNS " accept\n"
 	" }\n"
 	" chain output {\n"
 	"  type filter hook output priority 0; policy drop;\n"
-	"  oifname \"" GATE_TUN_NAME "\" drop\n"
+	"  oifname " TUNS " drop\n"
 	"  oifname \"g*\" meta l4proto tcp accept\n"
 	"  oifname \"g*\" udp sport 53 accept\n"
 	" }\n"
@@ -99,7 +114,8 @@ int gate_nft_apply(uint16_t port4, uint16_t port6, struct dw_err *err)
 {
 	dw_autofree char *text = NULL;
 
-	if (asprintf(&text, ruleset, port4, port6, GATE_MARK_LOCAL, port6 ? "" : "#", GATE_MARK_TUN) < 0) {
+	if (asprintf(&text, ruleset, port4, port6, GATE_MARK_LOCAL, port6 ? "" : "#", GATE_MARK_TUN, GATE_MARK_TUN_UDP,
+		     dw_defended(DW_DEFENCE_ANTISPOOF) ? "" : "#") < 0) {
 		text = NULL;
 		return dw_err_errno(err, ENOMEM, "building the nftables ruleset");
 	}

@@ -2,41 +2,58 @@
 /*
  * Decision records: what was decided, for whom, by which rule, as events for the daemon.
  *
- * A sandbox can cause refusals as fast as it can send packets, so they are merged: the first of a kind is sent at
- * once (a reader sees it while the client still waits), its repeats within the window are counted and sent as one
- * event at the window's end. A kind is (sandbox, protocol, address, port, name, reason). The number of kinds is
- * bounded too, per sandbox, so that a port scan in one sandbox hides nothing of another: what is over the bound is
- * counted under (sandbox, protocol, reason) alone. Past the first of a kind a refusal costs a hash lookup and a
- * counter, and no refusal goes uncounted.
+ * A sandbox can cause decisions as fast as it can send packets, so they are merged. A kind is (sandbox, protocol, address,
+ * port, name, verdict and reason, decision or end). The number of kinds is bounded too, per sandbox, so that a port scan in
+ * one sandbox hides nothing of another, and apart for what is refused and what is allowed, so that neither hides the
+ * other: what is over the bound is counted under (sandbox, protocol, verdict and reason) alone. Past the first of a kind a
+ * record costs a hash lookup and a counter, and nothing goes uncounted.
+ *
+ * Refusals, and lookups that a policy only observes: the first of a kind is sent at once (a reader sees it while the
+ * client still waits), its repeats within the window are counted and sent as one event at the window's end.
+ *
+ * Allowed flows are of interest one by one, with what each of them carried. Every sandbox may have so many a second; the
+ * decisions past that are merged like refusals. A flow whose decision was sent alone has its end sent alone too, under the
+ * same number; the ends of the others are merged, and what those flows carried is added up. So over all ends the bytes
+ * are those of all flows.
  *
  * The text of an event is made when its kind is first seen and kept, so a window may end after its sandbox or policy
  * did.
- *
- * Allowed flows are not merged: their number is bounded by the limits on flows.
  */
 #include "gate/record.h"
 
+#include <assert.h>
 #include <errno.h>
-#include <jansson.h>
-#include <stdio.h>
 #include <string.h>
-#include <time.h>
+
+#include "sys/clock.h"
 
 #define WINDOW_MS 1000u
 #define BUCKETS   4096u
-/* Kinds that one sandbox has in a window, and all of them together; about 1 KiB each. */
+/* Kinds that one sandbox has in a window of each class, and all of them together; about 1 KiB each. */
 #define KINDS_PER_SANDBOX 256u
 #define KINDS_MAX         16384u
-#define NAME_TEXT         320 /* 253 characters and some escapes; hostile names are cut */
+/* Refused kinds that a sandbox has even past KINDS_MAX: the floods of many others hide none of its first ones. */
+#define KINDS_ASSURED 8u
+/* Past KINDS_MAX a sandbox still has its sums: what its flows carried must be found under its name. */
+#define KINDS_AND_SUMS_MAX 32768u
+/* Allowed flows of one sandbox that are recorded one by one: a second, saved up for two. */
+#define FLOWS_PER_SECOND 50u
+/* Flows that were recorded alone and have not ended; a power of two, at most half of it is used. */
+#define ALONE_SLOTS 65536u
+static_assert(ALONE_SLOTS / 2 > GATE_FLOWS_MAX, "every flow there is fits");
 
-struct key {
-	uint64_t instance; /* 0: source says who */
-	struct dw_addr source, addr;
-	enum dw_proto proto;
-	enum dw_reason reason;
-	uint16_t port;
-	bool rest; /* stands for all kinds over the bound: addr, port and name are unset */
-	char name[NAME_TEXT];
+enum class {
+	CLASS_REFUSED = 0,
+	CLASS_ALLOWED,
+	CLASS__COUNT,
+};
+
+/* What is counted when memory is out or all tables are full. */
+enum uncounted {
+	UNCOUNTED_REFUSED = 0,
+	UNCOUNTED_ALLOWED,
+	UNCOUNTED_ENDED,
+	UNCOUNTED__COUNT,
 };
 
 /* How many kinds one sandbox (or one unknown source) has now. */
@@ -44,17 +61,17 @@ struct tenant {
 	struct tenant *next;
 	uint64_t instance;
 	struct dw_addr source;
-	uint32_t n;
+	uint32_t n[CLASS__COUNT];
 };
 
 struct kind {
 	struct kind *next;  /* in its bucket */
 	struct kind *later; /* in order of age */
 	struct tenant *tenant;
-	struct key key;
+	struct gate_record_key key;
 	uint64_t end_ms; /* of its window */
-	double last;     /* wall clock of the last repeat */
-	uint64_t repeats, bytes_out, bytes_in, duration_ms;
+	int64_t last_us; /* wall clock of the last repeat */
+	struct gate_record_sums repeats;
 	char *common; /* JSON members that all its events share, without braces */
 };
 
@@ -66,227 +83,170 @@ struct gate_records {
 	struct kind *oldest, *newest;
 	uint32_t n;
 	uint64_t last_flow;
-	uint64_t unrecorded; /* refusals since the last flush that not even a counter of their own was found for */
+	struct gate_record_sums uncounted[UNCOUNTED__COUNT];
+	uint64_t alone[ALONE_SLOTS]; /* open addressing, 0 = free */
+	uint32_t alone_n;
 };
 
-static const char *const proto_words[] = {
-	[DW_PROTO_NONE] = "other", [DW_PROTO_TCP] = "tcp", [DW_PROTO_UDP] = "udp",
-	[DW_PROTO_ICMP] = "icmp",  [DW_PROTO_DNS] = "dns", [DW_PROTO_OTHER] = "other",
-};
+/* Sums. */
 
-static const char *proto_word(enum dw_proto proto)
-{
-	return (size_t)proto < DW_COUNT(proto_words) ? proto_words[proto] : "other";
+static enum class class_of(const struct gate_record_key *k) {
+	return k->verdict == DW_DENY && !k->closed ? CLASS_REFUSED : CLASS_ALLOWED;
 }
 
-static double wall_clock(void)
+static void add(struct gate_record_sums *t, const struct gate_record_sums *more)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	t->count += more->count;
+	t->bytes_out += more->bytes_out;
+	t->bytes_in += more->bytes_in;
+	t->duration_ms += more->duration_ms;
 }
 
-void gate_record_escape(const char *s, char *out, size_t size)
+static struct gate_record_sums sums_of(const struct gate_record *r)
+{
+	return (struct gate_record_sums){ .count = 1,
+					  .bytes_out = r->bytes_out,
+					  .bytes_in = r->bytes_in,
+					  .duration_ms = r->duration_ms,
+					  .closed = r->closed };
+}
+
+static void uncounted(struct gate_records *t, const struct gate_record_key *k, const struct gate_record_sums *s)
+{
+	const enum uncounted u = k->closed               ? UNCOUNTED_ENDED
+				 : k->verdict == DW_DENY ? UNCOUNTED_REFUSED
+							 : UNCOUNTED_ALLOWED;
+
+	add(&t->uncounted[u], s);
+}
+
+/* False: memory is out, nothing was sent. */
+static bool emit(struct gate *g, const char *common, int64_t wall_us, const struct gate_record_sums *t)
 {
 	size_t n = 0;
+	dw_autofree char *json = gate_record_event(common, wall_us, t, &n);
 
-	for (; *s; s++) {
-		bool plain = *s >= ' ' && *s <= '~' && *s != '\\';
-
-		/* Room for the longest piece, dots and NUL. */
-		if (n + 4 + 3 + 1 > size) {
-			memcpy(out + n, "...", 3);
-			n += 3;
-			break;
-		}
-		if (plain)
-			out[n++] = *s;
-		else
-			n += (size_t)snprintf(out + n, size - n, "\\x%02x", (unsigned)(uint8_t)*s);
-	}
-	out[n] = '\0';
+	if (json)
+		gate_control_event(g, json, n);
+	return json != NULL;
 }
 
-const char *gate_record_qtype(uint16_t qtype, char buf[static 16])
-{
-	static const struct {
-		uint16_t type;
-		const char *name;
-	} known[] = {
-		{ 1, "A" },       { 2, "NS" },    { 5, "CNAME" },  { 6, "SOA" },   { 10, "NULL" },  { 12, "PTR" },
-		{ 15, "MX" },     { 16, "TXT" },  { 28, "AAAA" },  { 33, "SRV" },  { 35, "NAPTR" }, { 43, "DS" },
-		{ 48, "DNSKEY" }, { 64, "SVCB" }, { 65, "HTTPS" }, { 255, "ANY" },
-	};
+/* Flows that were recorded alone. */
 
-	for (size_t i = 0; i < DW_COUNT(known); i++) {
-		if (known[i].type == qtype)
-			return known[i].name;
-	}
-	snprintf(buf, 16, "TYPE%u", qtype);
-	return buf;
+static uint32_t alone_slot(uint64_t id)
+{
+	return (uint32_t)((id * UINT64_C(0x9e3779b97f4a7c15)) >> 32) & (ALONE_SLOTS - 1);
 }
 
-/* "example.com (1.2.3.4:443/tcp)", or what there is of it. */
-static void describe(const struct key *k, char *buf, size_t size)
+static uint32_t alone_find(const struct gate_records *t, uint64_t id)
 {
-	char addr[DW_ADDR_STRLEN];
-	char where[DW_ADDR_STRLEN + 24] = "";
-	bool v6 = k->addr.family == DW_AF_6;
+	uint32_t i = alone_slot(id);
 
-	dw_addr_format(&k->addr, addr);
-	if (k->addr.family == DW_AF_NONE)
-		;
-	else if (k->proto == DW_PROTO_TCP || k->proto == DW_PROTO_UDP)
-		snprintf(where, sizeof(where), "%s%s%s:%u/%s", v6 ? "[" : "", addr, v6 ? "]" : "", k->port,
-			 proto_word(k->proto));
-	else if (k->proto == DW_PROTO_DNS)
-		snprintf(where, sizeof(where), "%s", addr);
-	else
-		snprintf(where, sizeof(where), "%s/%s", addr, proto_word(k->proto));
-	if (k->name[0] && where[0])
-		snprintf(buf, size, "%s (%s)", k->name, where);
-	else if (k->name[0] || where[0])
-		snprintf(buf, size, "%s%s", k->name, where);
-	else
-		snprintf(buf, size, "%s", k->proto == DW_PROTO_DNS ? "A DNS query" : "Traffic");
+	while (t->alone[i] && t->alone[i] != id)
+		i = (i + 1) & (ALONE_SLOTS - 1);
+	return i;
 }
 
-static void message_of(const struct key *k, const struct dw_policy *policy, const struct dw_decision *d, char *buf,
-		       size_t size)
+static void alone_add(struct gate_records *t, uint64_t id)
 {
-	char what[NAME_TEXT + DW_ADDR_STRLEN + 32];
+	uint32_t i;
 
-	if (k->rest) {
-		snprintf(buf, size, "More was refused than is recorded one by one (reason %s).",
-			 dw_reason_name(k->reason));
+	if (id == 0)
 		return;
+	/* Only if flows did not end: then the ends of those there are get counted together. */
+	if (t->alone_n >= ALONE_SLOTS / 2) {
+		memset(t->alone, 0, sizeof(t->alone));
+		t->alone_n = 0;
 	}
-	describe(k, what, sizeof(what));
-	dw_explain(policy, d, what, buf, size);
+	i = alone_find(t, id);
+	t->alone_n += t->alone[i] == 0;
+	t->alone[i] = id;
 }
 
-static void set_text(json_t *o, const char *key, const char *text)
+/* Whether it was there; it is not any more. */
+static bool alone_take(struct gate_records *t, uint64_t id)
 {
-	json_t *v = json_string(text);
-	char plain[256];
+	uint32_t hole = id ? alone_find(t, id) : 0;
 
-	/* A rule may quote bytes that are not UTF-8. */
-	if (!v) {
-		gate_record_escape(text, plain, sizeof(plain));
-		v = json_string(plain);
+	if (id == 0 || t->alone[hole] == 0)
+		return false;
+	t->alone[hole] = 0;
+	t->alone_n--;
+	/* What was pushed past the hole moves up, or it would not be found any more. */
+	for (uint32_t i = (hole + 1) & (ALONE_SLOTS - 1); t->alone[i]; i = (i + 1) & (ALONE_SLOTS - 1)) {
+		const uint32_t home = alone_slot(t->alone[i]);
+
+		if (((i - home) & (ALONE_SLOTS - 1)) < ((i - hole) & (ALONE_SLOTS - 1)))
+			continue;
+		t->alone[hole] = t->alone[i];
+		t->alone[i] = 0;
+		hole = i;
 	}
-	json_object_set_new(o, key, v);
-}
-
-/* The members that every event of this kind has. malloc'ed; NULL when memory is out. */
-static char *common_of(const struct key *k, const struct gate_sandbox *s, const struct dw_decision *d)
-{
-	const struct dw_policy *policy = s ? s->policy : NULL;
-	json_t *o = json_object();
-	char text[1536];
-	char *ret;
-
-	if (!o)
-		return NULL;
-	json_object_set_new(o, "sandbox", s ? json_string(s->id) : json_null());
-	if (!s)
-		set_text(o, "source", dw_addr_format(&k->source, text));
-	set_text(o, "proto", proto_word(k->proto));
-	if (k->addr.family != DW_AF_NONE)
-		set_text(o, "addr", dw_addr_format(&k->addr, text));
-	if (k->proto == DW_PROTO_DNS && !k->rest && k->port)
-		set_text(o, "qtype", gate_record_qtype(k->port, text));
-	if ((k->proto == DW_PROTO_TCP || k->proto == DW_PROTO_UDP) && !k->rest)
-		json_object_set_new(o, "port", json_integer(k->port));
-	if (k->name[0])
-		set_text(o, "name", k->name);
-	set_text(o, "verdict", d->verdict == DW_DENY ? "deny" : "allow");
-	set_text(o, "reason", dw_reason_name(d->reason));
-	if (policy && d->rule != DW_RULE_NONE && !k->rest)
-		set_text(o, "rule", dw_policy_rule_text(policy, d->rule, text, sizeof(text)));
-	message_of(k, policy, d, text, sizeof(text));
-	set_text(o, "message", text);
-	ret = json_dumps(o, JSON_COMPACT | JSON_EMBED);
-	json_decref(o);
-	return ret;
-}
-
-struct sums {
-	uint64_t count, bytes_out, bytes_in, duration_ms;
-	bool closed;
-};
-
-static void emit(struct gate *g, const char *common, double when, const struct sums *t)
-{
-	char *json = NULL;
-	int n = asprintf(&json,
-			 "{\"event\":\"decision\",\"time\":%.6f,%s,\"count\":%llu,\"closed\":%s,\"bytes_out\":%llu,"
-			 "\"bytes_in\":%llu,\"duration_ms\":%llu}",
-			 when, common, (unsigned long long)t->count, t->closed ? "true" : "false",
-			 (unsigned long long)t->bytes_out, (unsigned long long)t->bytes_in,
-			 (unsigned long long)t->duration_ms);
-
-	if (n < 0) {
-		g->records->unrecorded += t->count;
-		return;
-	}
-	gate_control_event(g, json, (size_t)n);
-	free(json);
+	return true;
 }
 
 /* Kinds. */
 
-static uint32_t hash_bytes(uint32_t h, const void *p, size_t n)
+/* Keyed: a sandbox chooses addresses, ports and names, and must not choose the bucket. */
+static uint64_t hash_bytes(uint64_t h, const void *p, size_t n)
 {
 	const uint8_t *b = p;
 
-	while (n-- > 0)
-		h = (h ^ *b++) * 16777619u;
+	while (n-- > 0) {
+		h = (h ^ *b++) * UINT64_C(0x9e3779b97f4a7c15);
+		h ^= h >> 29;
+	}
 	return h;
 }
 
-static uint32_t tenant_hash(uint64_t instance, const struct dw_addr *source)
+static uint64_t tenant_hash(const struct gate_records *t, const struct gate_record_key *k)
 {
-	return hash_bytes(2166136261u, &instance, sizeof(instance)) ^ dw_addr_hash(source);
+	return hash_bytes(t->g->seed ^ k->instance, k->source.b, sizeof(k->source.b));
 }
 
-static uint32_t key_hash(const struct key *k)
+static uint64_t key_hash(const struct gate_records *t, const struct gate_record_key *k)
 {
-	const uint32_t numbers[4] = { (uint32_t)k->proto, (uint32_t)k->reason, k->port, k->rest };
-	uint32_t h = tenant_hash(k->instance, &k->source);
+	const uint32_t numbers[] = { (uint32_t)k->proto,
+				     (uint32_t)k->verdict,
+				     (uint32_t)k->reason,
+				     (uint32_t)k->would,
+				     k->port,
+				     k->closed,
+				     k->rest };
+	uint64_t h = tenant_hash(t, k);
 
 	h = hash_bytes(h, numbers, sizeof(numbers));
 	h = hash_bytes(h, k->addr.b, sizeof(k->addr.b));
 	return hash_bytes(h, k->name, strlen(k->name));
 }
 
-static bool key_eq(const struct key *a, const struct key *b)
+static bool key_eq(const struct gate_record_key *a, const struct gate_record_key *b)
 {
-	return a->instance == b->instance && a->proto == b->proto && a->reason == b->reason && a->port == b->port &&
+	return a->instance == b->instance && a->proto == b->proto && a->verdict == b->verdict &&
+	       a->reason == b->reason && a->would == b->would && a->port == b->port && a->closed == b->closed &&
 	       a->rest == b->rest && dw_addr_eq(&a->source, &b->source) && dw_addr_eq(&a->addr, &b->addr) &&
 	       strcmp(a->name, b->name) == 0;
 }
 
-static struct kind *find(struct gate_records *t, const struct key *k)
+static struct kind *find(struct gate_records *t, const struct gate_record_key *k)
 {
-	for (struct kind *e = t->bucket[key_hash(k) % BUCKETS]; e; e = e->next) {
+	for (struct kind *e = t->bucket[key_hash(t, k) % BUCKETS]; e; e = e->next) {
 		if (key_eq(&e->key, k))
 			return e;
 	}
 	return NULL;
 }
 
-static struct tenant **tenant_slot(struct gate_records *t, const struct key *k)
+static struct tenant **tenant_slot(struct gate_records *t, const struct gate_record_key *k)
 {
-	struct tenant **p = &t->tenants[tenant_hash(k->instance, &k->source) % BUCKETS];
+	struct tenant **p = &t->tenants[tenant_hash(t, k) % BUCKETS];
 
 	while (*p && !((*p)->instance == k->instance && dw_addr_eq(&(*p)->source, &k->source)))
 		p = &(*p)->next;
 	return p;
 }
 
-static struct tenant *tenant_get(struct gate_records *t, const struct key *k)
+static struct tenant *tenant_get(struct gate_records *t, const struct gate_record_key *k)
 {
 	struct tenant **p = tenant_slot(t, k);
 
@@ -300,12 +260,14 @@ static struct tenant *tenant_get(struct gate_records *t, const struct key *k)
 	return *p;
 }
 
-static void tenant_put(struct gate_records *t, struct tenant *n, const struct key *k)
+static void tenant_put(struct gate_records *t, struct tenant *n, const struct gate_record_key *k)
 {
 	struct tenant **p;
 
-	if (n->n > 0)
-		return;
+	for (size_t i = 0; i < CLASS__COUNT; i++) {
+		if (n->n[i] > 0)
+			return;
+	}
 	p = tenant_slot(t, k);
 	*p = n->next;
 	free(n);
@@ -319,10 +281,12 @@ static void kind_free(struct kind *e)
 
 static void on_window_end(void *arg);
 
-static struct kind *kind_add(struct gate_records *t, const struct key *k, struct tenant *tenant, char *common)
+/* Takes common. */
+static struct kind *kind_add(struct gate_records *t, const struct gate_record_key *k, struct tenant *tenant,
+			     char *common)
 {
 	struct kind *e = calloc(1, sizeof(*e));
-	struct kind **b = &t->bucket[key_hash(k) % BUCKETS];
+	struct kind **b = &t->bucket[key_hash(t, k) % BUCKETS];
 	uint64_t end_ms = t->g->loop.now_ms + WINDOW_MS;
 
 	if (!e || (!t->oldest && dw_timer_set(&t->g->loop, &t->timer, end_ms, on_window_end, t) < 0)) {
@@ -331,6 +295,7 @@ static struct kind *kind_add(struct gate_records *t, const struct key *k, struct
 		return NULL;
 	}
 	e->key = *k;
+	e->repeats.closed = k->closed;
 	e->common = common;
 	e->tenant = tenant;
 	e->end_ms = end_ms;
@@ -341,17 +306,14 @@ static struct kind *kind_add(struct gate_records *t, const struct key *k, struct
 	else
 		t->oldest = e;
 	t->newest = e;
-	tenant->n++;
+	tenant->n[class_of(k)]++;
 	t->n++;
 	return e;
 }
 
 static void kind_end(struct gate_records *t, struct kind *e)
 {
-	struct kind **p = &t->bucket[key_hash(&e->key) % BUCKETS];
-	const struct sums s = {
-		.count = e->repeats, .bytes_out = e->bytes_out, .bytes_in = e->bytes_in, .duration_ms = e->duration_ms
-	};
+	struct kind **p = &t->bucket[key_hash(t, &e->key) % BUCKETS];
 
 	while (*p != e)
 		p = &(*p)->next;
@@ -360,31 +322,37 @@ static void kind_end(struct gate_records *t, struct kind *e)
 	if (!t->oldest)
 		t->newest = NULL;
 	t->n--;
-	e->tenant->n--;
+	e->tenant->n[class_of(&e->key)]--;
 	tenant_put(t, e->tenant, &e->key);
-	if (e->repeats)
-		emit(t->g, e->common, e->last, &s);
+	if (e->repeats.count && !emit(t->g, e->common, e->last_us, &e->repeats))
+		uncounted(t, &e->key, &e->repeats);
 	kind_free(e);
 }
 
-static void say_unrecorded(struct gate_records *t)
+static void say_uncounted(struct gate_records *t)
 {
-	static const char common[] = "\"sandbox\":null,\"proto\":\"other\",\"verdict\":\"deny\",\"reason\":"
-				     "\"gate_resources\",\"message\":\"Refusals of several sandboxes were too many to "
-				     "be recorded one by one.\"";
-	const struct sums s = { .count = t->unrecorded };
+#define OF_NOBODY "\"sandbox\":null,\"proto\":\"other\",\"reason\":\"gate_resources\",\"verdict\":"
+#define TOO_MANY  " of several sandboxes were too many to be recorded one by one.\""
+	static const char *const common[UNCOUNTED__COUNT] = {
+		[UNCOUNTED_REFUSED] = OF_NOBODY "\"deny\",\"message\":\"Refusals" TOO_MANY,
+		[UNCOUNTED_ALLOWED] = OF_NOBODY "\"allow\",\"message\":\"Decisions" TOO_MANY,
+		[UNCOUNTED_ENDED] = OF_NOBODY "\"allow\",\"message\":\"Flows" TOO_MANY,
+	};
 
-	if (!t->unrecorded)
-		return;
-	t->unrecorded = 0;
-	emit(t->g, common, wall_clock(), &s);
+	for (size_t i = 0; i < UNCOUNTED__COUNT; i++) {
+		struct gate_record_sums *s = &t->uncounted[i];
+
+		s->closed = i == UNCOUNTED_ENDED;
+		if (s->count && emit(t->g, common[i], dw_clock_wall_us(), s))
+			*s = (struct gate_record_sums){ 0 };
+	}
 }
 
 static void on_window_end(void *arg)
 {
 	struct gate_records *t = arg;
 
-	say_unrecorded(t);
+	say_uncounted(t);
 	while (t->oldest && t->oldest->end_ms <= t->g->loop.now_ms)
 		kind_end(t, t->oldest);
 	/* Can not fail: a timer that just ran leaves its place in the heap. */
@@ -392,22 +360,18 @@ static void on_window_end(void *arg)
 		DW_IGNORE(dw_timer_set(&t->g->loop, &t->timer, t->oldest->end_ms, on_window_end, t));
 }
 
-static void count_repeat(struct kind *e, const struct gate_record *r)
-{
-	e->repeats++;
-	e->last = wall_clock();
-	e->bytes_out += r->bytes_out;
-	e->bytes_in += r->bytes_in;
-	e->duration_ms = DW_MAX(e->duration_ms, r->duration_ms);
-}
+/* Records. */
 
-static struct key key_of(const struct gate_record *r)
+static struct gate_record_key key_of(const struct gate_record *r)
 {
-	struct key k = { .instance = r->sandbox ? r->sandbox->instance : 0,
-			 .addr = r->addr,
-			 .proto = r->proto,
-			 .reason = r->decision.reason,
-			 .port = r->port };
+	struct gate_record_key k = { .instance = r->sandbox ? r->sandbox->instance : 0,
+				     .addr = r->addr,
+				     .proto = r->proto,
+				     .verdict = r->decision.verdict == DW_DENY ? DW_DENY : DW_ALLOW,
+				     .reason = r->decision.reason,
+				     .would = r->decision.would,
+				     .port = r->port,
+				     .closed = r->closed };
 
 	if (!r->sandbox)
 		k.source = r->source;
@@ -416,71 +380,101 @@ static struct key key_of(const struct gate_record *r)
 	return k;
 }
 
-static void emit_one(struct gate *g, const struct gate_record *r, const char *common)
+static void count(struct kind *e, const struct gate_record_sums *s)
 {
-	const struct sums s = { .count = 1,
-				.bytes_out = r->bytes_out,
-				.bytes_in = r->bytes_in,
-				.duration_ms = r->duration_ms,
-				.closed = r->closed };
-
-	emit(g, common, wall_clock(), &s);
+	e->last_us = dw_clock_wall_us();
+	add(&e->repeats, s);
 }
 
-/* A refusal of a kind not seen in this window. */
-static void record_new(struct gate_records *t, const struct gate_record *r, struct key *k)
+/* An event of its own. False: memory is out. */
+static bool emit_alone(struct gate *g, const struct gate_record *r, const char *common)
 {
-	struct tenant *tenant = t->n < KINDS_MAX ? tenant_get(t, k) : NULL;
+	struct gate_record_sums s = sums_of(r);
+
+	if (r->decision.verdict != DW_DENY || r->closed)
+		s.flow = r->flow;
+	return emit(g, common, dw_clock_wall_us(), &s);
+}
+
+static bool is_full(const struct gate_records *t, const struct tenant *tenant, enum class class)
+{
+	const uint32_t n = tenant->n[class];
+
+	return n >= KINDS_PER_SANDBOX || (t->n >= KINDS_MAX && (class != CLASS_REFUSED || n >= KINDS_ASSURED));
+}
+
+/*
+ * A kind for this record: its own, or the one of everything over the bound. NULL: no room, or memory is out. at_once: the
+ * first of a kind is an event of its own; *ret_said: it was, and there is nothing to count.
+ */
+static struct kind *kind_new(struct gate_records *t, const struct gate_record *r, struct gate_record_key *k,
+			     bool at_once, bool *ret_said)
+{
+	struct tenant *tenant = t->n < KINDS_MAX || (r->sandbox && t->n < KINDS_AND_SUMS_MAX) ? tenant_get(t, k) : NULL;
 	struct kind *e = NULL;
 	char *common;
 
-	if (tenant && tenant->n >= KINDS_PER_SANDBOX) {
+	if (!tenant)
+		return NULL;
+	if (is_full(t, tenant, class_of(k))) {
 		k->rest = true;
 		k->addr = (struct dw_addr){ 0 };
 		k->port = 0;
 		k->name[0] = '\0';
 		e = find(t, k);
-		if (e) {
-			count_repeat(e, r);
-			return;
-		}
+		if (e)
+			return e;
 	}
-	common = tenant ? common_of(k, r->sandbox, &r->decision) : NULL;
+	common = gate_record_common(k, r->sandbox, &r->decision);
 	if (common) {
-		if (!k->rest)
-			emit_one(t->g, r, common);
+		*ret_said = at_once && !k->rest && emit_alone(t->g, r, common);
 		e = kind_add(t, k, tenant, common); /* takes common */
 	}
-	if (e && k->rest)
-		count_repeat(e, r);
-	if (!e) {
-		/* Said with the next window; there is one, unless memory is out altogether. */
-		if (!common || k->rest)
-			t->unrecorded++;
-		if (tenant)
-			tenant_put(t, tenant, k);
-	}
+	if (!e)
+		tenant_put(t, tenant, k);
+	return e;
+}
+
+static void merge(struct gate_records *t, const struct gate_record *r, struct gate_record_key *k, bool at_once)
+{
+	const struct gate_record_sums s = sums_of(r);
+	struct kind *e = find(t, k);
+	bool said = false;
+
+	if (!e)
+		e = kind_new(t, r, k, at_once, &said);
+	if (said)
+		return;
+	/* What is not counted here is said with the next window; there is one, unless memory is out altogether. */
+	if (e)
+		count(e, &s);
+	else
+		uncounted(t, k, &s);
+}
+
+static bool may_be_alone(struct gate_records *t, const struct gate_record *r)
+{
+	if (r->closed)
+		return alone_take(t, r->flow);
+	return r->sandbox && dw_bucket_take(r->sandbox->record_rate, FLOWS_PER_SECOND, t->g->loop.now_ms);
 }
 
 void gate_record(struct gate *g, const struct gate_record *r)
 {
 	struct gate_records *t = g->records;
-	struct key k = key_of(r);
-	struct kind *e;
-	char *common;
+	struct gate_record_key k = key_of(r);
+	const bool flow = r->proto != DW_PROTO_DNS && class_of(&k) == CLASS_ALLOWED;
 
-	if (r->decision.verdict == DW_DENY && !r->closed) {
-		e = find(t, &k);
-		if (e)
-			count_repeat(e, r);
-		else
-			record_new(t, r, &k);
-		return;
+	if (flow && may_be_alone(t, r)) {
+		dw_autofree char *common = gate_record_common(&k, r->sandbox, &r->decision);
+
+		if (common && emit_alone(g, r, common)) {
+			if (!r->closed)
+				alone_add(t, r->flow);
+			return;
+		}
 	}
-	common = common_of(&k, r->sandbox, &r->decision);
-	if (common)
-		emit_one(g, r, common);
-	free(common);
+	merge(t, r, &k, !flow);
 }
 
 uint64_t gate_record_flow_id(struct gate *g)

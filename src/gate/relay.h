@@ -37,6 +37,7 @@ struct relay_dir {
 	size_t cap, off, ok, n; /* off <= ok <= n <= cap */
 	struct relay_pipe *pipe;
 	bool held; /* the owner reads; nothing is spliced */
+	bool bulk; /* ... all there is, and not only a beginning: large reads from the first on */
 	bool shut; /* the owner takes nothing more from the source (a refusal); treated like eof once sent */
 	bool keep; /* the sink stays open behind eof: the owner has something to add */
 	bool eof, fin;

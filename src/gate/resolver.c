@@ -60,8 +60,8 @@ static const struct setting settings[] = {
 	{ "do-not-query-localhost:", "no" }, /* the machine's own stub resolver is a common upstream */
 	{ "do-ip4:", "yes" },
 	{ "do-ip6:", "yes" },
-	/* Sockets to the resolvers at a time. The library's 16 would let one slow zone hold up everybody. */
-	{ "outgoing-range:", "1024" },
+	/* Sockets to the resolvers at a time (GATE_RESOLVE_SLOTS). The library's 16 would let one slow zone hold up everybody. */
+	{ "outgoing-range:", "4096" },
 	{ "outgoing-num-tcp:", "64" },
 	{ "num-queries-per-thread:", "8192" },
 	{ "msg-cache-size:", "16m" },
@@ -244,6 +244,11 @@ struct gate_resolve *gate_resolve_start(struct gate *g, const char *name, uint16
 	}
 	resolve_link(rs, r);
 	return r;
+}
+
+uint32_t gate_resolves_outstanding(const struct gate *g)
+{
+	return g->resolver->outstanding;
 }
 
 void gate_resolve_cancel(struct gate_resolve *r)

@@ -35,6 +35,7 @@ struct entry {
 	struct gate_sandbox s;
 	struct gate *g;
 	struct dw_defer free_later;
+	struct dw_bucket record_rate;
 };
 
 uint64_t gate_hash_text(const struct gate *g, const char *s)
@@ -194,6 +195,7 @@ int gate_sandbox_attach(struct gate *g, const char *id, const struct dw_addr *ad
 		return dw_err_errno(err, ENOMEM, "attaching sandbox %s", id);
 	}
 	e->g = g;
+	e->s.record_rate = &e->record_rate;
 	e->s.image = image;
 	e->s.image_n = image_n;
 	e->s.policy = policy;

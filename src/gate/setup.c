@@ -27,7 +27,8 @@
 
 #define TABLE_TUN      101u
 #define TABLE_LOCAL    102u
-#define TUN_QUEUE      4096u /* SYNs that may wait while the loop is busy: about 40 ms of the fastest flood seen */
+#define TABLE_TUN_UDP  103u
+#define TUN_QUEUE      4096u /* packets that may wait while the loop is busy: about 40 ms of the fastest flood seen */
 #define FLOW_BACKLOG   4096
 #define DNS_BACKLOG    512
 #define DNS_RCVBUF     (1 << 20)
@@ -93,28 +94,41 @@ static int write_sysctls(const struct sysctl *list, size_t n, struct dw_err *err
 	return 0;
 }
 
-static int open_tun(int *ret, struct dw_err *err)
+static int open_tun(const char *name, int *ret, struct dw_err *err)
 {
 	dw_autoclose int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 	if (fd < 0)
 		return dw_err_errno(err, errno, "opening /dev/net/tun");
 	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI };
-	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", GATE_TUN_NAME);
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
 	if (ioctl(fd, TUNSETIFF, &ifr) < 0)
-		return dw_err_errno(err, errno, "making the device " GATE_TUN_NAME);
+		return dw_err_errno(err, errno, "making the device %s", name);
 	*ret = DW_TAKE_FD(fd);
 	return 0;
 }
 
-static int route_family(struct mnl_socket *nl, int family, uint32_t tun, uint32_t lo, struct dw_err *err)
+/* A TUN's table: into the device, and nowhere when it is gone. */
+static int route_tun(struct mnl_socket *nl, int family, uint32_t tun, uint32_t mark, uint32_t table)
 {
-	int r = gate_nl_default(nl, family, RTN_BLACKHOLE, TABLE_TUN, 0, METRIC_NOWHERE);
+	int r = gate_nl_default(nl, family, RTN_BLACKHOLE, table, 0, METRIC_NOWHERE);
 	if (r == 0)
-		r = gate_nl_default(nl, family, RTN_UNICAST, TABLE_TUN, tun, METRIC_TUN);
+		r = gate_nl_default(nl, family, RTN_UNICAST, table, tun, METRIC_TUN);
 	if (r == 0)
-		r = gate_nl_default(nl, family, RTN_LOCAL, TABLE_LOCAL, lo, METRIC_TUN);
+		r = gate_nl_rule(nl, family, mark, table);
+	return r;
+}
+
+struct links {
+	uint32_t tun, tun_udp, lo; /* interface indices */
+};
+
+static int route_family(struct mnl_socket *nl, int family, const struct links *l, struct dw_err *err)
+{
+	int r = route_tun(nl, family, l->tun, GATE_MARK_TUN, TABLE_TUN);
 	if (r == 0)
-		r = gate_nl_rule(nl, family, GATE_MARK_TUN, TABLE_TUN);
+		r = route_tun(nl, family, l->tun_udp, GATE_MARK_TUN_UDP, TABLE_TUN_UDP);
+	if (r == 0)
+		r = gate_nl_default(nl, family, RTN_LOCAL, TABLE_LOCAL, l->lo, METRIC_TUN);
 	if (r == 0)
 		r = gate_nl_rule(nl, family, GATE_MARK_LOCAL, TABLE_LOCAL);
 	if (r < 0)
@@ -125,18 +139,24 @@ static int route_family(struct mnl_socket *nl, int family, uint32_t tun, uint32_
 static int set_routes(bool have6, struct dw_err *err)
 {
 	struct mnl_socket *nl DW_AUTO(gate_nl_close) = NULL;
-	uint32_t tun = if_nametoindex(GATE_TUN_NAME), lo = if_nametoindex("lo");
+	const struct links l = {
+		.tun = if_nametoindex(GATE_TUN_NAME),
+		.tun_udp = if_nametoindex(GATE_TUN_UDP_NAME),
+		.lo = if_nametoindex("lo"),
+	};
 
-	int r = tun && lo ? gate_nl_open(&nl) : -ENODEV;
+	int r = l.tun && l.tun_udp && l.lo ? gate_nl_open(&nl) : -ENODEV;
 	if (r == 0)
-		r = gate_nl_link_up(nl, lo, 0);
+		r = gate_nl_link_up(nl, l.lo, 0);
 	if (r == 0)
-		r = gate_nl_link_up(nl, tun, TUN_QUEUE);
+		r = gate_nl_link_up(nl, l.tun, TUN_QUEUE);
+	if (r == 0)
+		r = gate_nl_link_up(nl, l.tun_udp, TUN_QUEUE);
 	if (r < 0)
 		return dw_err_errno(err, -r, "bringing up the links of the gate namespace");
-	if (route_family(nl, AF_INET, tun, lo, err) < 0)
+	if (route_family(nl, AF_INET, &l, err) < 0)
 		return -1;
-	return have6 ? route_family(nl, AF_INET6, tun, lo, err) : 0;
+	return have6 ? route_family(nl, AF_INET6, &l, err) : 0;
 }
 
 static int on(int fd, int level, int option)
@@ -212,7 +232,8 @@ static int set_up_namespace(struct gate_fds *f, struct dw_err *err)
 		return -1;
 	if (have6 && write_sysctls(sysctls6, DW_COUNT(sysctls6), err) < 0)
 		return -1;
-	if (open_sockets(have6, f, err) < 0 || open_tun(&f->tun, err) < 0)
+	if (open_sockets(have6, f, err) < 0 || open_tun(GATE_TUN_NAME, &f->tun, err) < 0 ||
+	    open_tun(GATE_TUN_UDP_NAME, &f->tun_udp, err) < 0)
 		return -1;
 	/* The rules before the routes: no route leads into the new TUN until the rules that guard it stand. */
 	if (gate_nft_apply(local_port(f->listen4), local_port(f->listen6), err) < 0)
@@ -222,7 +243,8 @@ static int set_up_namespace(struct gate_fds *f, struct dw_err *err)
 
 static void close_fds(const struct gate_fds *f)
 {
-	const int all[] = { f->tun, f->listen4, f->listen6, f->dns_udp4, f->dns_udp6, f->dns_tcp4, f->dns_tcp6 };
+	const int all[] = { f->tun,      f->tun_udp,  f->listen4,  f->listen6,
+			    f->dns_udp4, f->dns_udp6, f->dns_tcp4, f->dns_tcp6 };
 
 	for (size_t i = 0; i < DW_COUNT(all); i++)
 		if (all[i] >= 0)
@@ -231,7 +253,16 @@ static void close_fds(const struct gate_fds *f)
 
 int gate_setup(const struct gate_config *config, struct gate_fds *ret, struct dw_err *err)
 {
-	struct gate_fds f = { -1, -1, -1, -1, -1, -1, -1 };
+	struct gate_fds f = {
+		.tun = -1,
+		.tun_udp = -1,
+		.listen4 = -1,
+		.listen6 = -1,
+		.dns_udp4 = -1,
+		.dns_udp6 = -1,
+		.dns_tcp4 = -1,
+		.dns_tcp6 = -1,
+	};
 
 	if (setns(config->gate_netns_fd, CLONE_NEWNET) < 0)
 		return dw_err_errno(err, errno, "entering the gate namespace");

@@ -66,8 +66,11 @@ def slot_addr6(slot: int) -> str:
     return socket.inet_ntop(socket.AF_INET6, b"\xfd\x64\x63\x77" + bytes(8) + low)
 
 
-def policy_image(allow: Optional[Sequence[str]] = None, deny: Sequence[str] = (), default_allow: bool = False) -> bytes:
+def policy_image(allow: Optional[Sequence[str]] = None, deny: Sequence[str] = (), default_allow: bool = False,
+                 reject: bool = False, observe: bool = False) -> bytes:
     argv = [os.path.join(BUILD, "tests/gate/policy-image")]
+    argv += ["--reject"] if reject else []
+    argv += ["--observe"] if observe else []
     argv += ["--default-allow"] if default_allow else []
     argv += ["--allow-none"] if allow is not None else []
     for entry in allow or ():
@@ -259,15 +262,16 @@ route add default via 100.112.0.1
         run("ip", "-n", ns, "-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0")
         return ns
 
-    def attach(self, slot: int, generation: int = 1, **policy: Any) -> None:
+    def attach(self, slot: int, generation: int = 1, limits: Optional[Dict[str, int]] = None, **policy: Any) -> None:
         assert self.gate
         reply = self.gate.request("attach", policy_image(**policy), sandbox=f"s{slot}", addr4=slot_addr4(slot),
-                                  addr6=slot_addr6(slot), generation=generation)
+                                  addr6=slot_addr6(slot), generation=generation, limits=limits)
         assert reply["ok"], reply
 
-    def update(self, slot: int, generation: int, **policy: Any) -> None:
+    def update(self, slot: int, generation: int, limits: Optional[Dict[str, int]] = None, **policy: Any) -> None:
         assert self.gate
-        reply = self.gate.request("update", policy_image(**policy), sandbox=f"s{slot}", generation=generation)
+        reply = self.gate.request("update", policy_image(**policy), sandbox=f"s{slot}", generation=generation,
+                                  limits=limits)
         assert reply["ok"], reply
 
 

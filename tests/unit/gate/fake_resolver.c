@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gate_test.h"
+#include "gate/resolver.h"
 #include "wire/dns.h"
 
 struct gate_resolve {
@@ -12,6 +13,7 @@ unsigned int fake_questions, fake_waiting, fake_cancelled;
 char fake_last_name[256];
 uint16_t fake_last_type;
 bool fake_resolver_full;
+uint32_t fake_others_waiting;
 
 static struct gate_resolve *first;
 
@@ -35,6 +37,11 @@ struct gate_resolve *gate_resolve_start(struct gate *g, const char *name, uint16
 	fake_last_type = qtype;
 	snprintf(fake_last_name, sizeof(fake_last_name), "%s", name);
 	return r;
+}
+
+uint32_t gate_resolves_outstanding(const struct gate *g)
+{
+	return fake_waiting + fake_others_waiting;
 }
 
 void gate_resolve_cancel(struct gate_resolve *r)

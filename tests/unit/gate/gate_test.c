@@ -8,7 +8,7 @@ struct gate *test_gate_new(void)
 	struct gate *g = calloc(1, sizeof(*g));
 
 	assert_non_null(g);
-	g->fds = (struct gate_fds){ -1, -1, -1, -1, -1, -1, -1 };
+	g->fds = (struct gate_fds){ -1, -1, -1, -1, -1, -1, -1, -1 };
 	assert_int_equal(dw_loop_init(&g->loop), 0);
 	assert_int_equal(gate_sandboxes_init(g), 0);
 	return g;
@@ -39,14 +39,15 @@ static size_t count(const char *const *list)
 	return n;
 }
 
-struct test_policy test_policy(const char *const *allow, const char *const *deny, bool default_allow)
+static struct test_policy compile(const char *const *allow, const char *const *deny, bool default_allow, bool observe)
 {
 	const struct dw_policy_spec spec = { .allow = allow,
 					     .allow_n = count(allow),
 					     .allow_present = allow != NULL,
 					     .deny = deny,
 					     .deny_n = count(deny),
-					     .default_allow = default_allow };
+					     .default_allow = default_allow,
+					     .observe = observe };
 	struct test_policy t = { 0 };
 	struct dw_err err = { 0 };
 	void *image = NULL;
@@ -60,6 +61,16 @@ struct test_policy test_policy(const char *const *allow, const char *const *deny
 	if (dw_policy_open(t.image, t.image_n, &t.policy, &err) < 0)
 		fail_msg("policy: %s", err.message);
 	return t;
+}
+
+struct test_policy test_policy(const char *const *allow, const char *const *deny, bool default_allow)
+{
+	return compile(allow, deny, default_allow, false);
+}
+
+struct test_policy test_policy_observing(const char *const *allow, const char *const *deny)
+{
+	return compile(allow, deny, false, true);
 }
 
 struct gate_sandbox *test_attach(struct gate *g, const char *id, const char *addr4, const char *addr6,

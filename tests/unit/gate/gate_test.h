@@ -26,6 +26,7 @@ struct test_policy {
 	struct dw_policy *policy;
 };
 struct test_policy test_policy(const char *const *allow, const char *const *deny, bool default_allow);
+struct test_policy test_policy_observing(const char *const *allow, const char *const *deny);
 /* addr6 may be NULL. Fails the test when it cannot attach. */
 struct gate_sandbox *test_attach(struct gate *g, const char *id, const char *addr4, const char *addr6,
 				 const char *const *allow, const char *const *deny, bool default_allow);
@@ -34,6 +35,7 @@ void test_turn(struct gate *g);
 
 /* fake_flows.c */
 extern unsigned int fake_rejudged, fake_closed;
+extern uint32_t fake_total; /* flows of all sandboxes; 7 unless a test says otherwise */
 extern void (*fake_on_rejudge)(struct gate *g, struct gate_sandbox *s);
 
 /* fake_dns.c */
@@ -57,6 +59,7 @@ extern unsigned int fake_cancelled;
 extern char fake_last_name[256];
 extern uint16_t fake_last_type;
 extern bool fake_resolver_full;
+extern uint32_t fake_others_waiting; /* questions of nobody in the test */
 /* Answers the oldest question. addrs: texts, NULL-terminated. */
 void fake_answer(uint16_t rcode, uint32_t ttl, const char *const *addrs);
 void fake_answer_many(uint32_t ttl, const struct dw_addr *addr, size_t n);

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include "gate/control.h"
+#include "gate/flow.h"
 #include "proto/gatep.h"
 
 struct fixture {
@@ -196,6 +197,118 @@ static void test_status(void **state)
 	assert_string_equal(json_string_value(json_array_get(json_object_get(o, "host"), 1)), "2001:db8::7");
 	assert_string_equal(json_string_value(json_object_get(o, "version")), DECLAW_VERSION);
 	expect_ok(o, 9);
+}
+
+static json_int_t member(const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+
+	if (!json_is_integer(v))
+		fail_msg("no number \"%s\"", key);
+	return json_integer_value(v);
+}
+
+/* What a sandbox uses and may use, as counted. */
+static void test_query(void **state)
+{
+	struct fixture *f = *state;
+	struct gate_flow tcp[2] = { { .next = &tcp[1] } };
+	struct gate_sandbox *s;
+	const json_t *limits;
+	json_t *o;
+
+	attach_one(f);
+	s = gate_sandbox_by_id(f->g, "one");
+	s->flows = tcp;
+	s->flow_n = 5;
+	s->half_open_n = 2;
+	s->query_n = 3;
+	s->bytes_out = 10;
+	s->bytes_in = 1ull << 41;
+	o = ask(f, "{\"seq\":2,\"op\":\"query\",\"sandbox\":\"one\"}", -1);
+	assert_int_equal(member(o, "flows"), 5);
+	assert_int_equal(member(o, "udp_flows"), 3);
+	assert_int_equal(member(o, "half_open"), 2);
+	assert_int_equal(member(o, "queries"), 3);
+	assert_int_equal(member(o, "pins"), 0);
+	assert_int_equal(member(o, "bytes_out"), 10);
+	assert_int_equal(member(o, "bytes_in"), 1ll << 41);
+	limits = json_object_get(o, "limits");
+	assert_int_equal(json_object_size(limits), 6);
+	assert_int_equal(member(limits, "flows"), DW_LIMIT_FLOWS);
+	assert_int_equal(member(limits, "half_open"), DW_LIMIT_HALF_OPEN);
+	assert_int_equal(member(limits, "flows_per_second"), DW_LIMIT_FLOWS_PER_SECOND);
+	assert_int_equal(member(limits, "dns_per_second"), DW_LIMIT_DNS_PER_SECOND);
+	assert_int_equal(member(limits, "names_per_minute"), DW_LIMIT_NAMES_PER_MINUTE);
+	assert_int_equal(member(limits, "bytes"), 0);
+	s->flows = NULL;
+	s->flow_n = s->half_open_n = s->query_n = 0;
+	expect_ok(o, 2);
+}
+
+/* Limits come with a policy, are in force with it, and go with the next one that has none. */
+static void test_limits(void **state)
+{
+	struct fixture *f = *state;
+	int fd = policy_fd("example.com", SEALS);
+	const struct gate_sandbox *s;
+	json_t *o;
+
+	expect_ok(ask(f,
+		      "{\"seq\":1,\"op\":\"attach\",\"sandbox\":\"one\",\"addr4\":\"100.112.1.1\",\"generation\":1,"
+		      "\"limits\":{\"flows\":7,\"bytes\":9007199254740992,\"dns_per_second\":4294967295}}",
+		      fd),
+		  1);
+	s = gate_sandbox_by_id(f->g, "one");
+	assert_int_equal(s->limits.flows, 7);
+	assert_int_equal(s->limits.bytes, 1ull << 53);
+	assert_int_equal(s->limits.dns_per_second, DW_LIMIT_RATE_MAX);
+	assert_int_equal(s->limits.half_open, DW_LIMIT_HALF_OPEN);
+	expect_ok(ask(f,
+		      "{\"seq\":2,\"op\":\"update\",\"sandbox\":\"one\",\"generation\":2,"
+		      "\"limits\":{\"half_open\":1,\"names_per_minute\":2,\"flows_per_second\":3}}",
+		      fd),
+		  2);
+	o = ask(f, "{\"seq\":3,\"op\":\"query\",\"sandbox\":\"one\"}", -1);
+	assert_int_equal(member(json_object_get(o, "limits"), "flows"), DW_LIMIT_FLOWS);
+	assert_int_equal(member(json_object_get(o, "limits"), "half_open"), 1);
+	assert_int_equal(member(json_object_get(o, "limits"), "names_per_minute"), 2);
+	assert_int_equal(member(json_object_get(o, "limits"), "flows_per_second"), 3);
+	assert_int_equal(member(json_object_get(o, "limits"), "bytes"), 0);
+	expect_ok(o, 3);
+	close(fd);
+}
+
+/* Limits that are not as agreed change nothing: an older gate must not do half of what is asked. */
+static void test_bad_limits(void **state)
+{
+	static const char *const rows[] = {
+		"7",
+		"[]",
+		"\"flows\"",
+		"{\"flows\":-1}",
+		"{\"flows\":\"7\"}",
+		"{\"flows\":1.5}",
+		"{\"flows\":4294967296}",
+		"{\"flows\":null}",
+		"{\"bytes\":-1}",
+		"{\"bytes\":9007199254740993}",
+		"{\"packets\":1}",
+		"{\"flows\":1,\"\":1}",
+	};
+	struct fixture *f = *state;
+	int fd = policy_fd("example.org", SEALS);
+	char request[512];
+
+	attach_one(f);
+	for (size_t i = 0; i < DW_COUNT(rows); i++) {
+		snprintf(request, sizeof(request),
+			 "{\"seq\":5,\"op\":\"update\",\"sandbox\":\"one\",\"generation\":9,\"limits\":%s}", rows[i]);
+		expect_error(ask(f, request, fd), 5, "bad_request");
+	}
+	assert_int_equal(gate_sandbox_by_id(f->g, "one")->generation, 3);
+	assert_int_equal(gate_sandbox_by_id(f->g, "one")->limits.flows, DW_LIMIT_FLOWS);
+	close(fd);
 }
 
 /* What a sandbox id or an address must not be. */
@@ -443,6 +556,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_attach_update_detach, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_status, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_query, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_limits, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bad_limits, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bad_fields, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_not_json, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_images, setup, teardown),

@@ -79,6 +79,11 @@ static const struct row {
 	{ "HTTP on 443", 0, 443, GET("ok.test") CRLF, INSPECT_REFUSE, DW_REASON_TLS_REQUIRED, -1, 0, NULL },
 	{ "empty lines before a request", 0, 8080, CRLF CRLF GET("evil.test") CRLF, INSPECT_REFUSE, DW_REASON_HTTP_MALFORMED, INSPECT_ANSWER_HTTP, 400, "" },
 
+	{ "observed, a co-tenant", DW_INSPECT_OBSERVE, 443, HELLO(SNI("s:evil.test")), INSPECT_REFUSE, DW_REASON_SNI_NOT_ALLOWED, INSPECT_ANSWER_ALERT, 49, "evil.test" },
+	{ "observed, an allowed name", DW_INSPECT_OBSERVE, 443, HELLO(SNI("s:ok.test")), INSPECT_PASS, DW_REASON_ALLOW_NAME, 0, 0, "ok.test" },
+	{ "observed, SSH on 443", DW_INSPECT_OBSERVE, 443, "s:SSH-2.0-x" CRLF, INSPECT_REFUSE, DW_REASON_TLS_REQUIRED, 0, 0, "" },
+	{ "observed, no Host", DW_INSPECT_OBSERVE, 80, "s:GET 20 s:/ 20 s:HTTP/1.0" CRLF CRLF, INSPECT_REFUSE, DW_REASON_HOST_MISSING, INSPECT_ANSWER_HTTP, 400, "" },
+
 	{ "open default, TLS", DW_INSPECT_DENY_NAMES, 443, HELLO(SNI("s:ok.test")), INSPECT_PASS, -1, 0, 0, "ok.test" },
 	{ "open default, TLS of a denied name", DW_INSPECT_DENY_NAMES, 443, HELLO(SNI("s:bad.test")), INSPECT_REFUSE, DW_REASON_SNI_NOT_ALLOWED, INSPECT_ANSWER_ALERT, 49, "bad.test" },
 	{ "open default, on any port", DW_INSPECT_DENY_NAMES, 7777, HELLO(SNI("s:bad.test")), INSPECT_REFUSE, DW_REASON_SNI_NOT_ALLOWED, INSPECT_ANSWER_ALERT, 49, "bad.test" },
@@ -108,7 +113,7 @@ static enum inspect_verdict look(const struct inspect *in, const uint8_t *data, 
 static struct inspect context(const struct row *row)
 {
 	return (struct inspect){
-		.policy = row->mode == DW_INSPECT_STRICT ? strict.policy : open_default.policy,
+		.policy = row->mode == DW_INSPECT_DENY_NAMES ? open_default.policy : strict.policy,
 		.pins = pins,
 		.dst = addr(DST),
 		.port = row->port,
@@ -153,6 +158,24 @@ static void upgrade_only_first(void **state)
 
 	assert_int_equal(inspect_head(&in, data, n, false, &head, &r), INSPECT_REFUSE);
 	assert_int_equal(r.decision.reason, DW_REASON_HTTP_UPGRADE);
+}
+
+/* A hello that QUIC carried is judged as one in TCP. */
+static void hello_by_itself(void **state)
+{
+	const struct inspect in = { strict.policy, pins, addr(DST), 443, DW_INSPECT_STRICT };
+	struct dw_tls_hello h = { .has_sni = true, .sni = "OK.test", .sni_n = 7 };
+	struct inspect_result r;
+
+	assert_int_equal(inspect_hello(&in, &h, &r), INSPECT_PASS);
+	assert_string_equal(r.name, "ok.test");
+	assert_int_equal(r.proto, INSPECT_PROTO_TLS);
+	h.has_ech = true;
+	assert_int_equal(inspect_hello(&in, &h, &r), INSPECT_REFUSE);
+	assert_int_equal(r.decision.reason, DW_REASON_ECH);
+	h = (struct dw_tls_hello){ 0 };
+	assert_int_equal(inspect_hello(&in, &h, &r), INSPECT_REFUSE);
+	assert_int_equal(r.decision.reason, DW_REASON_SNI_MISSING);
 }
 
 static void no_pins_no_pass(void **state)
@@ -201,6 +224,7 @@ int main(void)
 	pins = pins_of("ok.test=" DST " port.test=" DST " evil.test=" DST " far.test=93.184.215.99");
 	ADD_ROWS(rows, row_holds);
 	add_test("an upgrade only as the first request", upgrade_only_first);
+	add_test("a hello by itself", hello_by_itself);
 	add_test("without pins nothing is proven", no_pins_no_pass);
 	add_test("answers", answers);
 	return run_all("inspect");

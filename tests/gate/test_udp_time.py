@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The clocks of UDP flows, with a gate whose minutes are shortened (it is built with test hooks)."""
+
+import os
+import time
+
+import harness
+import pytest
+from dnsd import lookup
+from harness import SERVER, SILENT
+from quic import hello, split
+from test_udp import client, udp, wait_for  # noqa: F401
+
+IDLE, SILENT_MS, INSPECT = 700, 300, 200
+NAME, DENIED = "one.allowed.test", "co.evil.test"
+
+
+@pytest.fixture(scope="module")
+def world():
+    hooks = {"DECLAW_TEST_UDP_IDLE_MS": IDLE, "DECLAW_TEST_UDP_SILENT_MS": SILENT_MS, "DECLAW_TEST_UDP_INSPECT_MS": INSPECT}
+    os.environ.update({k: str(v) for k, v in hooks.items()})
+    try:
+        with harness.World() as w:
+            w.start_gate("--resolver", "9.9.9.9")
+            yield w
+    finally:
+        for k in hooks:
+            del os.environ[k]
+
+
+def flows(world, slot):
+    return world.gate.request("query", sandbox=f"s{slot}")["flows"]
+
+
+def test_a_silent_flow_ends_soon(sandbox, world):
+    slot, ns = sandbox(allow=[SILENT])
+    with client(ns, SILENT, 9001) as s:
+        s.send(b"x")
+        wait_for(lambda: flows(world, slot) == 1)
+        time.sleep(SILENT_MS / 1000 + 0.2)
+        assert flows(world, slot) == 0
+    end = world.gate.decision(proto="udp", addr=SILENT, closed=True)
+    assert (end["bytes_out"], end["bytes_in"]) == (1, 0)
+    assert SILENT_MS <= end["duration_ms"] < SILENT_MS + 300
+    start = world.gate.decision(proto="udp", addr=SILENT, closed=False)
+    assert start["flow"] == end["flow"]
+
+
+def test_an_answered_flow_lives_longer_and_while_it_is_used(sandbox, world, udp):  # noqa: F811
+    far = udp(9001)
+    slot, ns = sandbox(allow=[SERVER])
+    with client(ns, SERVER, 9001) as s:
+        for _ in range(4):
+            s.send(b"x")
+            assert s.recv(1) == b"x"
+            time.sleep(SILENT_MS / 1000 + 0.15)
+        assert flows(world, slot) == 1
+        time.sleep(IDLE / 1000)
+        assert flows(world, slot) == 0
+        s.send(b"y")  # a new one
+        assert s.recv(1) == b"y"
+    assert len({p[1] for p in far.peers}) == 2
+
+
+def test_an_incomplete_hello_is_refused_in_the_end(net, sandbox, world, udp):  # noqa: F811
+    far = udp(443)
+    net.dns.names.update({NAME: [SERVER], DENIED: [SERVER]})
+    for policy in ({"allow": [NAME]}, {"deny": [DENIED], "default_allow": True}):
+        slot, ns = sandbox(**policy)
+        lookup(ns, NAME)
+        a, _ = split(hello(NAME), os.urandom(8), (100,))
+        with client(ns, SERVER, 443) as s:
+            started = time.monotonic()
+            s.send(a)
+            with pytest.raises(ConnectionRefusedError):
+                s.recv(1)
+            assert INSPECT / 1000 <= time.monotonic() - started < INSPECT / 1000 + 0.4
+        world.gate.decision(proto="udp", addr=SERVER, reason="quic_malformed", sandbox=f"s{slot}")
+        assert flows(world, slot) == 0
+    assert far.got == []
+
+
+def test_an_observer_waits_no_longer(net, sandbox, world, udp):  # noqa: F811
+    udp(443)
+    net.dns.names.update({NAME: [SERVER]})
+    _, ns = sandbox(allow=[NAME], observe=True)
+    lookup(ns, NAME)
+    a, b = split(hello(NAME), os.urandom(8), (100,))
+    with client(ns, SERVER, 443) as s:
+        s.send(a)
+        assert s.recv(65536) == a
+        s.send(b)
+        assert s.recv(65536) == b
+    assert world.gate.decision(proto="udp", addr=SERVER, verdict="allow")["reason"] == "observed"
