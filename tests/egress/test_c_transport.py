@@ -130,17 +130,33 @@ def test_ec077_a_policy_of_one_family_does_not_open_the_other(box, far, user):
 
 
 # EC-079
-def test_ec079_udp_is_closed(box, far, user, family):
-    one = box(allow_out=[a1(family), "one.allowed.test"])
+def test_ec079_udp_follows_the_policy(box, far, user, family):
+    one = box(allow_out=[f"[{a1(6)}]:7" if family == 6 else f"{a1(4)}:7"])
     seen = far()
     for target in (a1(family), a2(family)):
         for port in (7, 123, 443, 5353, 51820):
-            assert not one.run("udp", user, host=target, port=port, send=b"leak".hex(), seconds=0.1, times=2)["ok"]
+            if (target, port) != (a1(family), 7):
+                assert not one.run("udp", user, host=target, port=port, send=b"leak".hex(), seconds=0.1, times=2)["ok"]
     time.sleep(0.1)
     seen.silent()
     assert seen.packets(dst=[a1(family)], proto="udp") == [] and seen.datagrams() == []
-    assert {d["reason"] for d in one.refusals(protocol="udp")} == {"udp_unsupported"}
-    assert one.run("tcp", user, host=a1(family), port=7, send=[b"echo".hex()], read=4)["data"] == b"echo".hex()
+    assert {d["reason"] for d in one.refusals(protocol="udp")} == {"not_in_allow_out"}
+    out = one.run("udp", user, host=a1(family), port=7, send=b"echo".hex())
+    assert out["ok"] and (out["data"], out["source"], out["source_port"]) == (b"echo".hex(), a1(family), 7)
+
+
+def test_ec079_udp_of_a_name(box, far, user, family):
+    """Its port 443 is QUIC that names it, or nothing; what is refused there is told at once."""
+    one = box(allow_out=["one.allowed.test"])
+    seen = far()
+    assert not one.run("udp", user, host=a1(family), port=7, send=b"leak".hex(), seconds=0.2)["ok"], "not looked up yet"
+    assert one.run("lookup", user, name="one.allowed.test", family=socket_family(family))["ok"]
+    for data in (b"leak", b"\x40" + bytes(1200), b"\xc0\0\0\0\1\x08" + bytes(1200)):
+        out = one.run("udp", user, host=a1(family), port=443, send=data.hex(), seconds=2)
+        assert not out["ok"]
+    assert seen.packets(dst=[a1(family)], proto="udp") == [] and seen.datagrams() == []
+    assert {d["reason"] for d in one.refusals(protocol="udp")} == {"not_in_allow_out", "quic_required"}
+    assert one.run("udp", user, host=a1(family), port=7, send=b"echo".hex())["data"] == b"echo".hex()
 
 
 # EC-083, EC-087, EC-088: from inside as root, and with the host's own root in the sandbox's network namespace
