@@ -4,9 +4,9 @@ PYTHON = /usr/bin/python3
 MESON = $(PYTHON) /usr/bin/meson
 PREFIX = /usr/local
 # What `build` needs: the programs, without tests.
-PROGRAMS = src/core,src/policy,src/wire,src/proto,src/loop,src/gate,src/runtime,src/agent,src/daemon
+PROGRAMS = src/core,src/policy,src/wire,src/proto,src/loop,src/gate,src/runtime,src/agent,src/daemon,src/cli
 
-.PHONY: all build build-test build-asan demo test lint bench fuzz install clean deps
+.PHONY: all build build-test build-asan demo test lint bench soak fuzz fuzz-live install clean deps
 
 all: build
 
@@ -33,18 +33,31 @@ demo: build
 	@PYTHONPATH=sdk/python:tests $(PYTHON) tools/demo.py --build build $(if $(LIVE),--live)
 
 test: lint build-test build-asan
+	@tools/deps clients
 	@$(PYTHON) tools/run_tests.py
 
 lint: deps
 	@tools/lint
 
 bench: build
+	@tools/deps dnsmasq-base
 	@PYTHONPATH=sdk/python:tests $(PYTHON) tools/bench.py --build build
+
+# TIME=3600: for how many seconds all real clients run at once.
+TIME = 3600
+soak: build-test
+	@tools/deps clients
+	@$(PYTHON) tools/soak.py --build build-test --time $(TIME)
 
 # SECONDS=60 for each target.
 SECONDS = 60
 fuzz: deps
 	@tools/fuzz $(SECONDS)
+
+# From inside a sandbox, against a live server with sanitizers. SEED=N does an earlier run again.
+fuzz-live: TIME = 600
+fuzz-live: build-asan
+	@$(PYTHON) tools/fuzz_live.py --time $(TIME) $(if $(SEED),--seed $(SEED))
 
 install: build
 	@$(MESON) install -C build

@@ -24,10 +24,13 @@ SANITIZED = "build-asan"
 SUITES = [
     ("sdk", [PLAIN]),
     ("lab", [PLAIN]),
+    ("cli", [PLAIN, SANITIZED]),
     ("gate", [PLAIN, SANITIZED]),
     ("api", [PLAIN, SANITIZED]),
+    ("clients", [PLAIN, SANITIZED]),
     ("egress", [PLAIN, SANITIZED]),
     ("integration", [PLAIN, SANITIZED]),
+    ("bad", [PLAIN, SANITIZED]),
 ]
 # Most of a suite's time is waiting for time-outs that have to happen, so two at a time fit two cores.
 AT_ONCE = 2

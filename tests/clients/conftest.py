@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real clients. Cases run a few at a time, each in a sandbox of its own, with addresses of its own on the far side."""
+
+import os
+import sys
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Callable, Dict, Iterator
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS.parent / "sdk" / "python"), str(Path(__file__).resolve().parent)]
+
+from cases import CASES, Case  # noqa: E402
+from matrix import write_matrix  # noqa: E402
+from runner import Ground, Trial  # noqa: E402
+
+if os.geteuid() != 0:
+    pytest.exit("real clients need network namespaces: run them as root", returncode=2)
+
+#: Much of a case is waiting, but Chromium and npm are not.
+AT_ONCE = 3
+
+
+@pytest.fixture(scope="session")
+def ground() -> Iterator[Ground]:
+    with Ground() as ground:
+        yield ground
+
+
+@pytest.fixture(scope="session")
+def trials(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Callable[[Case], Trial]]:
+    """The finished trial of a case. All that this run has tests for are started with the first."""
+    wanted = {item.callspec.params["case"].key for item in request.session.items if "case" in getattr(item, "callspec", _None).params}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        jobs: Dict[str, "Future[Trial]"] = {c.key: pool.submit(Trial(ground, c).go) for c in CASES if c.key in wanted}
+        yield lambda case: jobs[case.key].result()
+        done = [job.result() for job in jobs.values()]
+    if len(done) == len(CASES) and not any(e for trial in done for e in trial.errors.values()):
+        write_matrix(done)
+
+
+class _None:
+    params: Dict[str, object] = {}
