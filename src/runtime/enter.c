@@ -108,6 +108,7 @@ static void park_network(const struct dw_parked *p)
 	r = dw_step_fails(DW_STEP_ROUTE) ? -EIO : dw_net_sandbox_routes(&nl);
 	if (r < 0)
 		fail(p, DW_STEP_ROUTE, r);
+	dw_net_sandbox_settle(&nl);
 	dw_nl_close(&nl);
 }
 

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "core/netplan.h"
 
@@ -285,6 +286,52 @@ int dw_net_sandbox_addresses(struct dw_nl *nl, uint32_t slot)
 	if (r == 0 && nl->v6)
 		r = address_add(nl, ifindex, &a6);
 	return r;
+}
+
+/* IF_OPER_UP (RFC 2863) of <linux/if.h>, which does not go together with <net/if.h>. */
+#define OPERSTATE_UP 6
+
+static int operstate_attr(const struct nlattr *a, void *arg)
+{
+	uint8_t *state = arg;
+
+	if (mnl_attr_get_type(a) == IFLA_OPERSTATE && mnl_attr_validate(a, MNL_TYPE_U8) >= 0)
+		*state = mnl_attr_get_u8(a);
+	return MNL_CB_OK;
+}
+
+static int operstate_msg(const struct nlmsghdr *h, void *arg)
+{
+	return mnl_attr_parse(h, sizeof(struct ifinfomsg), operstate_attr, arg);
+}
+
+static uint8_t operstate(struct dw_nl *nl, int ifindex)
+{
+	uint8_t state = 0;
+	struct nl_msg m;
+	struct ifinfomsg *i = msg_begin(&m, RTM_GETLINK, 0, sizeof(*i));
+
+	i->ifi_index = ifindex;
+	m.h->nlmsg_seq = ++nl->seq;
+	m.h->nlmsg_flags |= NLM_F_REQUEST;
+	_Alignas(struct nlmsghdr) char answer[8192];
+	if (mnl_socket_sendto(nl->sock, m.h, m.h->nlmsg_len) < 0)
+		return state;
+	ssize_t n = mnl_socket_recvfrom(nl->sock, answer, sizeof(answer));
+	if (n > 0)
+		DW_IGNORE(
+			mnl_cb_run(answer, (size_t)n, nl->seq, mnl_socket_get_portid(nl->sock), operstate_msg, &state));
+	return state;
+}
+
+void dw_net_sandbox_settle(struct dw_nl *nl)
+{
+	const struct timespec moment = { .tv_nsec = 500000 };
+	const int ifindex = ifindex_of(nl, SANDBOX_IFNAME);
+
+	/* One round of that work takes in both ends, so this end's word is enough. */
+	for (int i = 0; ifindex > 0 && i < 1000 && operstate(nl, ifindex) != OPERSTATE_UP; i++)
+		nanosleep(&moment, NULL);
 }
 
 int dw_net_sandbox_routes(struct dw_nl *nl)

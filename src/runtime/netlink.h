@@ -38,3 +38,9 @@ bool dw_net_link_exists(const struct dw_nl *nl, uint32_t slot);
 int DW_MUST_USE dw_net_sandbox_addresses(struct dw_nl *nl, uint32_t slot);
 /* In the sandbox's namespace: default routes and permanent neighbours. */
 int DW_MUST_USE dw_net_sandbox_routes(struct dw_nl *nl);
+/*
+ * In the sandbox's namespace, after the addresses: until the kernel has taken both ends of the link into service. It does that
+ * in work of its own, a moment after both are up, and drops what is sent before: mostly the answer to a first DNS query, which
+ * a client misses for five seconds. A kernel that does not say so within half a second is not waited for any longer.
+ */
+void dw_net_sandbox_settle(struct dw_nl *nl);

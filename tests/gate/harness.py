@@ -260,6 +260,10 @@ route add 100.112.0.1/32 dev eth0
 route add default via 100.112.0.1
 """)
         run("ip", "-n", ns, "-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0")
+        # Until the kernel has taken the link into service it drops what is sent (src/runtime/netlink.h says more).
+        deadline = time.monotonic() + 2
+        while "state UP" not in run("ip", "-n", ns, "link", "show", "eth0") and time.monotonic() < deadline:
+            time.sleep(0.001)
         return ns
 
     def attach(self, slot: int, generation: int = 1, limits: Optional[Dict[str, int]] = None, **policy: Any) -> None:
