@@ -379,11 +379,15 @@ int gatectl_attach(struct gatectl *g, const struct gatectl_attach *a, uint64_t *
 int gatectl_update(struct gatectl *g, const struct gatectl_attach *a, struct dw_err *err)
 {
 	auto_json json_t *reply = NULL;
-	const char *code;
+	const char *code = "";
 	uint64_t instance;
 	if (call(g, attach_message("update", a), a->policy_fd, a->wait_ms, &reply, &instance, err) < 0)
 		return -1;
-	return check(reply, &code, err);
+	if (check(reply, &code, err) == 0)
+		return 0;
+	if (strcmp(code, "not_found") == 0)
+		err->kind = DW_ERR_NOT_FOUND;
+	return -1;
 }
 
 int gatectl_query(struct gatectl *g, const char *sandbox, json_t **ret, struct dw_err *err)

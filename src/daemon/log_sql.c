@@ -27,6 +27,7 @@ static const char *const migrations[] = {
 	" UNIQUE (sandbox, protocol, name, addr, port, reason, denied)"
 	") STRICT;"
 	"CREATE TABLE observed_lost (sandbox TEXT PRIMARY KEY, count INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
+	"ALTER TABLE observed_lost ADD COLUMN untold INTEGER NOT NULL DEFAULT 0;",
 };
 
 #define COLUMNS                                                                                                  \
@@ -47,7 +48,10 @@ static const char *const statements[] = {
 	[LOG_ST_INSERT] = "INSERT INTO decision (sandbox, " COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[LOG_ST_END_FLOW] = "UPDATE decision SET closed = 1, bytes_out = ?3, bytes_in = ?4, duration_ms = ?5, ended_us = ?6, "
 			    "would = coalesce(would, ?7) WHERE sandbox = ?1 AND flow = ?2 AND ended_us IS NULL RETURNING id",
-	[LOG_ST_END_ALL] = "UPDATE decision SET closed = 1, ended_us = ?1 WHERE flow IS NOT NULL AND ended_us IS NULL",
+	[LOG_ST_END_SANDBOX] = "UPDATE decision SET closed = 1, ended_us = ?1 WHERE sandbox = ?2 AND flow IS NOT NULL AND "
+			       "ended_us IS NULL RETURNING id, sandbox",
+	[LOG_ST_END_ALL] = "UPDATE decision SET closed = 1, ended_us = ?1 WHERE flow IS NOT NULL AND ended_us IS NULL "
+			   "RETURNING id, sandbox",
 	/* Everything of this sandbox up to the newest row that is beyond the limit. */
 	[LOG_ST_TRIM_SANDBOX] = "DELETE FROM decision WHERE sandbox = ?1 AND id <= (SELECT id FROM decision WHERE sandbox = ?1 "
 				"ORDER BY id DESC LIMIT 1 OFFSET ?2)",
@@ -63,19 +67,19 @@ static const char *const statements[] = {
 				"AND denied = ?7",
 	[LOG_ST_OBSERVED_INSERT] = "INSERT INTO observed (sandbox, protocol, name, addr, port, reason, denied, count, first_us, "
 				   "last_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)",
-	[LOG_ST_OBSERVED_OVERFLOW] = "INSERT INTO observed_lost (sandbox, count) VALUES (?1, ?2) "
-				     "ON CONFLICT DO UPDATE SET count = count + excluded.count",
-	/* One that has lost something was full: counting it again and again would be the work of a flood. */
-	[LOG_ST_OBSERVED_ROOM] = "SELECT CASE WHEN EXISTS (SELECT 1 FROM observed_lost WHERE sandbox = ?1) THEN ?2 "
+	[LOG_ST_OBSERVED_OVERFLOW] = "INSERT INTO observed_lost (sandbox, count, untold) VALUES (?1, ?2, ?3) "
+				     "ON CONFLICT DO UPDATE SET count = count + excluded.count, "
+				     "untold = untold + excluded.untold",
+	/* One that has lost something here was full: counting it again and again would be the work of a flood. */
+	[LOG_ST_OBSERVED_ROOM] = "SELECT CASE WHEN EXISTS (SELECT 1 FROM observed_lost WHERE sandbox = ?1 AND count > 0) THEN ?2 "
 				 "ELSE (SELECT count(*) FROM observed WHERE sandbox = ?1) END",
-	[LOG_ST_OBSERVED_LOOKED_UP] = "SELECT count(*) FROM observed WHERE sandbox = ?1 AND protocol = 'dns' AND name = ?2",
 	[LOG_ST_OBSERVED_COUNT] = "SELECT count(*) FROM observed",
 	/* All of the sandbox that was first seen longest ago. */
 	[LOG_ST_OBSERVED_TRIM] = "DELETE FROM observed WHERE sandbox = (SELECT sandbox FROM observed ORDER BY id LIMIT 1)",
 	[LOG_ST_OBSERVED_FORGET] = "DELETE FROM observed_lost WHERE sandbox NOT IN (SELECT sandbox FROM observed)",
 	[LOG_ST_OBSERVED_LIST] = "SELECT protocol, name, addr, port, reason, denied, count, first_us, last_us FROM observed "
 				 "WHERE sandbox = ?1 ORDER BY id",
-	[LOG_ST_OBSERVED_LOST] = "SELECT coalesce(sum(count), 0) FROM observed_lost WHERE sandbox = ?1",
+	[LOG_ST_OBSERVED_LOST] = "SELECT coalesce(sum(count + untold), 0) FROM observed_lost WHERE sandbox = ?1",
 	[LOG_ST_BEGIN] = "BEGIN",
 	[LOG_ST_COMMIT] = "COMMIT",
 	[LOG_ST_ROLLBACK] = "ROLLBACK",

@@ -46,7 +46,9 @@ static void on_decision(void *arg, json_t *event, size_t bytes)
 		json_decref(event);
 		return;
 	}
-	const bool observing = manager_observes(app->manager, json_string_value(json_object_get(event, "sandbox")));
+	/* The gate observes a moment before whoever asked it to has its answer. */
+	const bool observing = json_object_get(event, "would") ||
+			       manager_observes(app->manager, json_string_value(json_object_get(event, "sandbox")));
 	store_log_add(app->store, event, bytes, observing);
 }
 

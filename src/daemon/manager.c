@@ -260,11 +260,20 @@ int manager_set_timeout(struct manager *m, const char *id, uint32_t timeout_s, b
 	return r;
 }
 
-int manager_enter(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err)
+int manager_reach(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err)
 {
 	struct sandbox *s = lookup(m, id, true);
 	if (!s)
 		return refuse_dead(m, id, err);
+	*ret = s;
+	return 0;
+}
+
+int manager_enter(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err)
+{
+	struct sandbox *s;
+	if (manager_reach(m, id, &s, err) < 0)
+		return -1;
 	pthread_mutex_lock(&m->lock);
 	bool room = s->ops < DAEMON_OPS_PER_SANDBOX;
 	if (room)

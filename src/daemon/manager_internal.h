@@ -53,6 +53,8 @@ struct sandbox *manager_find(struct manager *m, const char *id);
 void manager_link(struct sandbox *s);
 void manager_unlink(struct sandbox *s);
 void manager_unref_locked(struct sandbox *s, bool *ret_last);
+/* A reference to one that runs. NOT_FOUND, GONE, INTERNAL. */
+int manager_reach(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err);
 /* Drops a reference; frees with the last one. */
 void manager_unref(struct sandbox *s);
 /* Decides its end: clients see it killed, the reaper takes it. The lock is held. */

@@ -34,11 +34,17 @@ static int put_in_force(struct sandbox *s, const struct network_spec *network, s
 	struct gatectl_attach a = manager_attachment(s, network);
 	a.generation = s->record.generation + 1;
 	a.wait_ms = DAEMON_GATE_WAIT_MS;
-	if (s->detached)
-		return sandbox_lost(s, err);
-	if (now && s->attached_in == now)
-		return gatectl_update(g, &a, err);
-	return gatectl_attach(g, &a, &s->attached_in, err);
+	if (now && s->attached_in == now) {
+		int r = gatectl_update(g, &a, err);
+		if (r == 0 || err->kind != DW_ERR_NOT_FOUND)
+			return r;
+		/* The gate that was asked is the next one. */
+	}
+	int r = gatectl_attach(g, &a, &s->attached_in, err);
+	/* The instance was asked, and does not have it. */
+	if (r < 0)
+		s->attached_in = 0;
+	return r;
 }
 
 /* Everything that is decided; gate_lock is held. */
@@ -102,6 +108,9 @@ static void enter(struct sandbox *s, struct record_doc *doc, struct next *n)
 static int change_locked(struct sandbox *s, const struct manager_change *c, char **ret_text, struct dw_err *err)
 {
 	__attribute__((cleanup(next_done))) struct next n = { .spec = { .policy_fd = -1 } };
+	/* Its end may have come while this change waited for its turn. */
+	if (s->detached)
+		return sandbox_lost(s, err);
 	if (prepare(s, c, &n, err) < 0)
 		return -1;
 	struct record_doc *doc = doc_with_network(s->record.doc, DW_TAKE(n.network));
@@ -120,7 +129,8 @@ int manager_change_network(struct manager *m, const char *id, const struct manag
 			   uint64_t *ret_generation, struct dw_err *err)
 {
 	struct sandbox *s;
-	if (manager_enter(m, id, &s, err) < 0)
+	/* No operation in the sandbox: a change must not wait for those, least of all one that takes rights away. */
+	if (manager_reach(m, id, &s, err) < 0)
 		return -1;
 	pthread_mutex_lock(&s->gate_lock);
 	int r = change_locked(s, change, ret_text, err);
@@ -129,6 +139,6 @@ int manager_change_network(struct manager *m, const char *id, const struct manag
 		log_event(LOG_LEVEL_INFO, "policy changed", "id", id, NULL);
 	}
 	pthread_mutex_unlock(&s->gate_lock);
-	manager_leave(s);
+	manager_unref(s);
 	return r;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "daemon/limits_spec.h"
 #include "policy/policy.h"
 
 static const char *const lists[] = { "allow_out", "deny_out" };
@@ -131,6 +132,10 @@ static int edit_limits(json_t *network, const json_t *change, struct dw_err *err
 	json_t *v = json_object_get(change, "limits"), *value;
 	json_t *have = json_object_get(network, "limits");
 	const char *key;
+	struct dw_limits ignored;
+	/* What is no limit can not be taken back either. */
+	if (json_is_object(v) && limits_spec_parse(v, &ignored, err) < 0)
+		return -1;
 	if (!json_is_object(v) || !json_is_object(have))
 		return edit_word(network, change, "limits", err);
 	json_object_foreach(v, key, value) if (edit_word(have, v, key, err) < 0) return -1;

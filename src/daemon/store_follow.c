@@ -66,11 +66,14 @@ static struct frame *frame_new(const char *event, int64_t id, const char *data)
 	return f;
 }
 
-static struct frame *frame_of_row(sqlite3_stmt *st, const char *event)
+/* ended: the row again, because its flow has ended. Without an id: a reader that has newer rows would come back after this one. */
+static struct frame *frame_of_row(sqlite3_stmt *st, bool ended)
 {
 	auto_json json_t *row = log_sql_row(st);
 	dw_autofree char *text = row ? json_dumps(row, JSON_COMPACT) : NULL;
-	return text ? frame_new(event, sqlite3_column_int64(st, 0), text) : NULL;
+	if (!text)
+		return NULL;
+	return ended ? frame_new("end", 0, text) : frame_new("decision", sqlite3_column_int64(st, 0), text);
 }
 
 static struct frame *frame_dropped(uint64_t n)
@@ -111,15 +114,15 @@ static void push(struct store_follower *f, struct frame *frame_take)
 }
 
 /* The row for this follower, when it is one that it wants. */
-static void note_row(struct store_follower *f, const struct log_event_item *item)
+static void note_row(struct store_follower *f, int64_t row, bool ended)
 {
 	sqlite3_stmt *st = f->log->db.stmt[LOG_ST_ONE];
 	struct frame *frame = NULL;
 	log_sql_bind_filter(st, &f->filter);
-	sqlite3_bind_int64(st, LOG_FILTER_PARAMS + 1, item->row);
+	sqlite3_bind_int64(st, LOG_FILTER_PARAMS + 1, row);
 	const bool wanted = sqlite3_step(st) == SQLITE_ROW;
 	if (wanted && f->noted_bytes < DAEMON_FOLLOW_BYTES)
-		frame = frame_of_row(st, item->changed ? "end" : "decision");
+		frame = frame_of_row(st, ended);
 	sqlite3_reset(st);
 	sqlite3_clear_bindings(st);
 	if (frame) {
@@ -140,8 +143,15 @@ void follow_note(struct store_log *l, const struct log_event_item *item)
 		if (item->kind == LOG_ITEM_SANDBOX_ENDED)
 			f->noted_end = true;
 		else if (item->row)
-			note_row(f, item);
+			note_row(f, item->row, item->changed);
 	}
+}
+
+void follow_note_end(struct store_log *l, const char *sandbox, int64_t row)
+{
+	for (struct store_follower *f = l->followers; f && sandbox; f = f->next)
+		if (strcmp(f->filter.sandbox, sandbox) == 0)
+			note_row(f, row, true);
 }
 
 static void lose(struct store_follower *f, uint64_t n)
@@ -309,7 +319,7 @@ static struct frame *next_past(struct store_follower *f)
 	sqlite3_bind_int64(st, LOG_FILTER_PARAMS + 2, f->past_end);
 	sqlite3_bind_int64(st, LOG_FILTER_PARAMS + 3, DAEMON_FOLLOW_PAGE);
 	for (; sqlite3_step(st) == SQLITE_ROW; rows++) {
-		dw_autofree struct frame *frame = frame_of_row(st, "decision");
+		dw_autofree struct frame *frame = frame_of_row(st, false);
 		f->past_at = sqlite3_column_int64(st, 0);
 		if (frame)
 			fwrite(frame->text, 1, frame->n, out);

@@ -74,6 +74,7 @@ void store_log_close(struct store_log *l);
 enum log_statement {
 	LOG_ST_INSERT = 0,
 	LOG_ST_END_FLOW,
+	LOG_ST_END_SANDBOX,
 	LOG_ST_END_ALL,
 	LOG_ST_TRIM_SANDBOX,
 	LOG_ST_TRIM_ALL,
@@ -87,7 +88,6 @@ enum log_statement {
 	LOG_ST_OBSERVED_INSERT,
 	LOG_ST_OBSERVED_OVERFLOW,
 	LOG_ST_OBSERVED_ROOM,
-	LOG_ST_OBSERVED_LOOKED_UP,
 	LOG_ST_OBSERVED_COUNT,
 	LOG_ST_OBSERVED_TRIM,
 	LOG_ST_OBSERVED_FORGET,
@@ -116,8 +116,9 @@ int observed_add(struct store_log *l, const json_t *event);
 int observed_trim(struct store_log *l);
 
 /*
- * store_follow.c; db's lock is held. Notes for followers what an item has just written, while it is the row's last word; tells
- * them all that was noted, or (the batch was rolled back) forgets it.
+ * store_follow.c; db's lock is held. Notes for followers what an item has just written, while it is the row's last word, or a
+ * row whose flow has ended with others; tells them all that was noted, or (the batch was rolled back) forgets it.
  */
 void follow_note(struct store_log *l, const struct log_event_item *item);
+void follow_note_end(struct store_log *l, const char *sandbox, int64_t row);
 void follow_publish(struct store_log *l, bool committed);

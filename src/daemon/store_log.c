@@ -74,10 +74,21 @@ static int end_flow(struct sql_db *d, struct log_event_item *item)
 	return row ? 0 : 1;
 }
 
-static int end_all_flows(struct sql_db *d)
+/* The rows of flows that will get no other end: of this sandbox, or (NULL) of all. */
+static int end_flows(struct store_log *l, const char *sandbox)
 {
-	sqlite3_bind_int64(d->stmt[LOG_ST_END_ALL], 1, clock_wall_us());
-	return sql_run(d, d->stmt[LOG_ST_END_ALL], "storing the end of flows", NULL);
+	struct sql_db *d = &l->db;
+	sqlite3_stmt *st = d->stmt[sandbox ? LOG_ST_END_SANDBOX : LOG_ST_END_ALL];
+	int step;
+	sqlite3_bind_int64(st, 1, clock_wall_us());
+	if (sandbox)
+		sql_text(st, 2, sandbox);
+	while ((step = sqlite3_step(st)) == SQLITE_ROW)
+		follow_note_end(l, (const char *)sqlite3_column_text(st, 1), sqlite3_column_int64(st, 0));
+	int r = step == SQLITE_DONE ? 0 : sql_fail(d, "storing the end of flows", NULL);
+	sqlite3_reset(st);
+	sqlite3_clear_bindings(st);
+	return r;
 }
 
 /* -1, or how many rows it added. */
@@ -86,18 +97,20 @@ static int write_item(struct store_log *l, struct log_event_item *item)
 	const json_t *e = item->event;
 	switch (item->kind) {
 	case LOG_ITEM_SANDBOX_ENDED:
-		return 0;
+		/* Whatever end has not come was lost on the way. */
+		return end_flows(l, log_event_text(e, "sandbox"));
 	case LOG_ITEM_GATE_ENDED:
-		return end_all_flows(&l->db);
+		return end_flows(l, NULL);
 	case LOG_ITEM_EVENT:
 		break;
 	}
-	const bool ends = json_is_true(json_object_get(e, "closed")) && json_is_integer(json_object_get(e, "flow"));
-	if (ends) {
+	const bool closed = json_is_true(json_object_get(e, "closed"));
+	if (closed && json_is_integer(json_object_get(e, "flow"))) {
 		int r = end_flow(&l->db, item);
 		return r <= 0 ? r : insert(&l->db, item);
 	}
-	if (item->observing && observed_add(l, e) < 0)
+	/* The end of several that are told together was said before, as their decision. */
+	if (item->observing && !closed && observed_add(l, e) < 0)
 		return -1;
 	return insert(&l->db, item);
 }
@@ -247,7 +260,7 @@ int store_log_open(struct store_log *l, const char *path, struct dw_err *err)
 	    log_sql_number(&l->db, l->db.stmt[LOG_ST_OBSERVED_COUNT], &l->observed_rows, "counting", err) < 0)
 		return -1;
 	/* Flows of a previous life ended with it. */
-	if (end_all_flows(&l->db) < 0)
+	if (end_flows(l, NULL) < 0)
 		return sql_fail(&l->db, path, err);
 	int e = pthread_create(&l->writer, NULL, writer_main, l);
 	if (e)

@@ -34,10 +34,13 @@ static bool any_of(const char *const *words, size_t n, const char *word)
 	return false;
 }
 
+static const char what[] = "storing what was observed";
+
 struct key {
 	const char *sandbox, *protocol, *name, *addr, *reason;
 	int64_t port;
 	bool denied;
+	bool untold; /* it stands for more than the gate tells one by one: nobody knows what it was */
 };
 
 static const char *text_or(const json_t *event, const char *key)
@@ -46,18 +49,19 @@ static const char *text_or(const json_t *event, const char *key)
 	return s ? s : "";
 }
 
-/* Whether the sandbox has asked for the name: else its address was not one of the name's for it, and would not become one. */
-static bool looked_up(struct sql_db *d, const char *sandbox, const char *name)
+/* Whether the entry that it needs is one for its address. pinned: the sandbox was given the address for the name. */
+static bool by_address(const struct key *k, const char *would, bool pinned)
 {
-	sqlite3_stmt *st = d->stmt[LOG_ST_OBSERVED_LOOKED_UP];
-	int64_t n = 0;
-	sql_text(st, 1, sandbox);
-	sql_text(st, 2, name);
-	return log_sql_number(d, st, &n, "looking for a name", NULL) == 0 && n > 0;
+	if (k->denied || !*k->addr)
+		return false;
+	if (*would)
+		return needs_address(would) || !pinned;
+	/* What its address opened may say any name; what a name opened was pinned then, whatever became of the pin. */
+	return strcmp(k->reason, "allow_name") != 0 && !pinned;
 }
 
 /* False for what is nothing to keep. */
-static bool key_of(struct sql_db *d, const json_t *event, struct key *ret)
+static bool key_of(const json_t *event, struct key *ret)
 {
 	const char *would = text_or(event, "would");
 	struct key k = {
@@ -71,14 +75,13 @@ static bool key_of(struct sql_db *d, const json_t *event, struct key *ret)
 	};
 	if (k.denied && any_of(not_of_policy, DW_COUNT(not_of_policy), k.reason))
 		return false;
-	const bool by_address =
-		!k.denied && *would && *k.addr && (needs_address(would) || !looked_up(d, k.sandbox, k.name));
-	if (*k.name && by_address)
+	k.untold = !k.denied && !*k.name && !*k.addr;
+	if (*k.name && by_address(&k, would, json_is_true(json_object_get(event, "pinned"))))
 		k.name = "";
 	else if (*k.name)
 		k.addr = ""; /* a name's addresses change; they would only fill the table */
 	*ret = k;
-	return *k.name || *k.addr;
+	return *k.name || *k.addr || k.untold;
 }
 
 static void bind_key(sqlite3_stmt *st, const struct key *k, int64_t count, int64_t time_us)
@@ -94,15 +97,25 @@ static void bind_key(sqlite3_stmt *st, const struct key *k, int64_t count, int64
 	sqlite3_bind_int64(st, 9, time_us);
 }
 
+static int add_overflow(struct sql_db *d, const struct key *k, int64_t count)
+{
+	sqlite3_stmt *st = d->stmt[LOG_ST_OBSERVED_OVERFLOW];
+	sql_text(st, 1, k->sandbox);
+	sqlite3_bind_int64(st, 2, k->untold ? 0 : count);
+	sqlite3_bind_int64(st, 3, k->untold ? count : 0);
+	return sql_run(d, st, what, NULL);
+}
+
 int observed_add(struct store_log *l, const json_t *event)
 {
-	static const char what[] = "storing what was observed";
 	struct sql_db *d = &l->db;
 	struct key k;
 	int64_t have = 0;
-	if (!key_of(d, event, &k))
+	if (!key_of(event, &k))
 		return 0;
 	const int64_t count = log_event_count(event), time_us = log_event_time(event);
+	if (k.untold)
+		return add_overflow(d, &k, count);
 	bind_key(d->stmt[LOG_ST_OBSERVED_ADD], &k, count, time_us);
 	if (sql_run(d, d->stmt[LOG_ST_OBSERVED_ADD], what, NULL) < 0)
 		return -1;
@@ -112,16 +125,11 @@ int observed_add(struct store_log *l, const json_t *event)
 	sqlite3_bind_int64(d->stmt[LOG_ST_OBSERVED_ROOM], 2, DAEMON_OBSERVED_SANDBOX);
 	if (log_sql_number(d, d->stmt[LOG_ST_OBSERVED_ROOM], &have, what, NULL) < 0)
 		return -1;
-	const bool room = have < (int64_t)DAEMON_OBSERVED_SANDBOX;
-	sqlite3_stmt *st = d->stmt[room ? LOG_ST_OBSERVED_INSERT : LOG_ST_OBSERVED_OVERFLOW];
-	if (room) {
-		bind_key(st, &k, count, time_us);
-	} else {
-		sql_text(st, 1, k.sandbox);
-		sqlite3_bind_int64(st, 2, count);
-	}
-	l->observed_rows += room;
-	return sql_run(d, st, what, NULL);
+	if (have >= (int64_t)DAEMON_OBSERVED_SANDBOX)
+		return add_overflow(d, &k, count);
+	bind_key(d->stmt[LOG_ST_OBSERVED_INSERT], &k, count, time_us);
+	l->observed_rows++;
+	return sql_run(d, d->stmt[LOG_ST_OBSERVED_INSERT], what, NULL);
 }
 
 int observed_trim(struct store_log *l)
@@ -158,7 +166,7 @@ static struct observed read_row(sqlite3_stmt *st)
 int store_observed_each(struct store *s, const char *id, void (*visit)(void *arg, const struct observed *o), void *arg,
 			int64_t *ret_overflow, struct dw_err *err)
 {
-	static const char what[] = "reading what was observed";
+	static const char reading[] = "reading what was observed";
 	struct sql_db *d = &s->log.db;
 	int64_t overflow = 0;
 	int step;
@@ -170,12 +178,12 @@ int store_observed_each(struct store *s, const char *id, void (*visit)(void *arg
 		if (o.protocol && o.name && o.addr && o.reason)
 			visit(arg, &o);
 	}
-	int r = step == SQLITE_DONE ? 0 : sql_fail(d, what, err);
+	int r = step == SQLITE_DONE ? 0 : sql_fail(d, reading, err);
 	sqlite3_reset(st);
 	sqlite3_clear_bindings(st);
 	if (r == 0) {
 		sql_text(d->stmt[LOG_ST_OBSERVED_LOST], 1, id);
-		r = log_sql_number(d, d->stmt[LOG_ST_OBSERVED_LOST], &overflow, what, err);
+		r = log_sql_number(d, d->stmt[LOG_ST_OBSERVED_LOST], &overflow, reading, err);
 	}
 	pthread_mutex_unlock(&d->lock);
 	if (r == 0)

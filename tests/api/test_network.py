@@ -329,3 +329,54 @@ def test_a_server_that_stops_lets_followers_go(make_daemon):
 def test_nothing_was_observed(daemon, sandbox):
     got = daemon.request("GET", f"/sandboxes/{sandbox}/network/suggest").json
     assert got == {"network": {"allow_out": []}, "entries": [], "not_coverable": [], "overflow": 0}
+
+
+def test_a_busy_sandbox_takes_a_change(daemon, sandbox):
+    """Rights must be taken away most of all where much is going on."""
+    def sleep():
+        while daemon.request("POST", f"/sandboxes/{sandbox}/commands", {"cmd": "sleep 20", "timeout": 30}).status == 429:
+            time.sleep(0.05)  # the question below was there first
+
+    threads = [threading.Thread(target=sleep, daemon=True) for _ in range(64)]
+    for t in threads:
+        t.start()
+    full = lambda: daemon.request("POST", f"/sandboxes/{sandbox}/commands", {"cmd": "true"}).code == "too_many_operations"  # noqa: E731
+    assert eventually(full, 10)
+    changed = network(daemon, sandbox, "PATCH", {"remove": {"allow_out": ["a.test"]}})
+    assert (changed.status, changed.json["network"]) == (200, {"allow_out": []})
+    daemon.request("DELETE", f"/sandboxes/{sandbox}")
+    for t in threads:
+        t.join(10)
+
+
+def test_changes_while_gates_die(make_daemon):
+    """Each is in force or refused; none is half of both, and no policy is forgotten."""
+    d = make_daemon()
+    ids = [d.request("POST", "/sandboxes", {"network": {"allow_out": []}}).json["sandbox_id"] for _ in range(3)]
+    answers, stop = {i: [] for i in ids}, threading.Event()
+
+    def change(i):
+        n = 0
+        while not stop.is_set():
+            n += 1
+            answers[i].append(network(d, i, "PATCH", {"add": {"allow_out": [f"n{n}.test"]}}))
+
+    threads = [threading.Thread(target=change, args=(i,)) for i in ids]
+    for t in threads:
+        t.start()
+    for _ in range(6):
+        old = d.gate_pid()
+        os.kill(old, signal.SIGKILL)
+        assert eventually(lambda: d.gate_pid() not in (None, old), 10)
+        time.sleep(0.2)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert eventually(lambda: all(network(d, i).json["enforced"] for i in ids), 10), "every one is attached again"
+    for i in ids:
+        assert {(a.status, a.code) for a in answers[i]} <= {(200, None), (503, "gate_unavailable")}, {(a.status, a.body) for a in answers[i] if a.status != 200}
+        now = network(d, i).json
+        good = [a for a in answers[i] if a.status == 200]
+        assert len(good) > 5 and now["generation"] == 1 + len(good) == now["enforced"]["generation"]
+        assert now["network"] == good[-1].json["network"]
+    assert d.stop() == 0

@@ -282,3 +282,57 @@ def test_a_reader_that_stalls_loses_rows_and_holds_up_nobody(box, daemon):
         data += more
     stalled.close()
     assert data.count(b"event: decision") < 2000
+
+
+def test_observing_what_is_open_anyway_finds_names(box):
+    """An address in place of its name would open every name that is served there."""
+    one = box(allow_out=["*"], mode="observe")
+    steps = [["tls", "one.allowed.test", 443], ["http", "two.allowed.test", 80], ["banner", "evil.test", 22], ["echo", GITHUB, 7], ["tls", GITHUB, 8443, "unasked.test"]]
+    assert one.probe(*steps) == [True] * len(steps)
+    got = one.suggest()["network"]
+    assert got["allow_out"] == ["evil.test:22", "one.allowed.test:443", "two.allowed.test:80", f"{GITHUB}:7", f"{GITHUB}:8443"]
+    assert box(**got).probe(*steps) == [True] * len(steps)
+    assert not one.log("?would=true"), "nothing would have been refused"
+
+
+def test_an_address_entry_is_not_taken_for_the_name_that_was_said(box):
+    one = box(allow_out=["*"], deny_out=["three.allowed.test"], mode="observe")
+    said = ["tls", GITHUB, 8443, "unasked.test"]
+    assert one.probe(said) == [True]
+    got = one.suggest()["network"]
+    assert got["allow_out"] == [f"{GITHUB}:8443"] and box(**got).probe(said) == [True]
+
+
+def test_a_name_is_suggested_for_its_own_addresses_only(box):
+    one = box(allow_out=["a.test"], mode="observe")
+    steps = [["tls", "one.allowed.test", 443], ["tls", GITHUB, 8443, "one.allowed.test"]]
+    assert one.probe(*steps) == [True, True]
+    got = one.suggest()["network"]
+    assert got["allow_out"] == ["one.allowed.test:443", f"{GITHUB}:8443"]
+    assert box(**got).probe(*steps) == [True, True]
+
+
+def test_no_ipv6_stays_off(box, four):
+    """Root of the sandbox can not bring it back, and the gate's side of the link has none to talk to."""
+    one = box(four, allow_out=["*"])
+    script = "echo 0 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6; cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6"
+    assert four.run(one.id, script)["stdout"].split() == ["1"]
+    probe = """
+import socket
+for where in (("fe80::1", 53, 0, socket.if_nametoindex("eth0")), ("ff02::1", 53, 0, socket.if_nametoindex("eth0")), ("::1", 53), ("2606:2800:220:1::1", 443)):
+    for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
+        try:
+            s = socket.socket(socket.AF_INET6, kind, 58 if kind == socket.SOCK_RAW else 0)
+            s.sendto(b"x" * 8, where)
+            print("sent", kind, where)
+        except OSError as e:
+            pass
+try:
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    print("packets")
+except OSError:
+    pass
+"""
+    assert four.request("POST", f"/sandboxes/{one.id}/files", {"path": "/tmp/six.py", "data": probe}).status == 200
+    done = four.run(one.id, "python3 /tmp/six.py")
+    assert (done["exit_code"], done["stdout"]) == (0, ""), done

@@ -137,9 +137,10 @@ def test_follow(stub: Stub, sbx: Sandbox) -> None:
 
 def test_follow_goes_on_where_it_broke(stub: Stub, sbx: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network_module.time, "sleep", lambda _seconds: None)
-    stub.answer(stream(event("decision", {"id": 4}), end=False), stream(event("decision", {"id": 5}), END))
+    first = stream(event("decision", {"id": 3}), event("decision", {"id": 4}), event("end", {"id": 3}), end=False)
+    stub.answer(first, stream(event("decision", {"id": 5}), END))
     follow = sbx.network.follow()
-    assert next(follow)["id"] == 4
+    assert [next(follow)["id"] for _ in range(3)] == [3, 4, 3]
     stub.drop_connections()
     assert [e["id"] for e in follow] == [5]
     assert stub.requests[1].headers["last-event-id"] == "4"

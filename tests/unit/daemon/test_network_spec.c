@@ -145,6 +145,7 @@ static const struct edit_row edits[] = {
 	{ "another spelling is another entry", "{\"allow_out\":[\"A.test\"]}", "{\"remove\":{\"allow_out\":[\"a.test\"]}}", "{\"allow_out\":[\"A.test\"]}", "[\"a.test\"]" },
 	{ "words", "{\"mode\":\"observe\"}", "{\"mode\":null,\"blocked\":\"reject\"}", "{\"blocked\":\"reject\"}" },
 	{ "limits are merged", "{\"limits\":{\"flows\":1,\"bytes\":2}}", "{\"limits\":{\"flows\":null,\"half_open\":3}}", "{\"limits\":{\"bytes\":2,\"half_open\":3}}" },
+	{ "a member that is no limit, taken back", "{\"limits\":{\"flows\":1}}", "{\"limits\":{\"flow\":null}}", NULL, NULL, "no limit" },
 	{ "limits go", "{\"limits\":{\"flows\":1}}", "{\"limits\":null}", "{}" },
 	{ "limits come", "{}", "{\"limits\":{\"flows\":1}}", "{\"limits\":{\"flows\":1}}" },
 	{ "allow_out null stays closed", "{\"allow_out\":null}", "{\"mode\":\"observe\"}", "{\"allow_out\":[],\"mode\":\"observe\"}" },

@@ -450,7 +450,9 @@ static void following(void **state)
 	assert_true(strstr(p, "host2.example") < strstr(p, "\"flow\":3"));
 	dw_autofree char *l = drain(live, &end);
 	assert_int_equal(times(l, "event: decision\n"), 1);
-	assert_int_equal(times(l, "id: 3\n"), 2);
+	assert_int_equal(times(l, "\"id\":3,"), 2);
+	/* A reader comes back after the newest row it had, not after an older one that ended since. */
+	assert_int_equal(times(l, "id: 3\n"), 1);
 	/* Both in one batch, and yet each as it was. */
 	assert_int_equal(times(l, "\"closed\":false"), 1);
 	assert_int_equal(times(l, "\"closed\":true"), 1);
@@ -463,6 +465,50 @@ static void following(void **state)
 	dw_autofree char *last = drain(live, &end);
 	assert_true(end);
 	assert_string_equal(last, "event: end_of_log\ndata: {}\n\n");
+}
+
+/* Also those whose end was lost on the way. */
+static void a_sandbox_ends_its_flows(void **state)
+{
+	struct fixture *f = *state;
+	const struct log_filter a = filter_of("s"), t = filter_of("t");
+	DW_AUTO(store_follow_close) struct store_follower *live = open_follower(f, &a, (struct follow_from){ 0 });
+	bool end;
+	add_flow(f->store, "s", 1, false);
+	add_flow(f->store, "s", 2, false);
+	add_flow(f->store, "t", 3, false);
+	add_flow(f->store, "s", 2, true);
+	store_log_end(f->store, "s");
+	auto_json json_t *rows = list(f->store, &a, 10);
+	auto_json json_t *others = list(f->store, &t, 10);
+	assert_int_equal(json_array_size(rows), 2);
+	for (size_t i = 0; i < 2; i++)
+		assert_true(json_is_true(json_object_get(json_array_get(rows, i), "closed")));
+	assert_non_null(text(json_array_get(rows, 1), "ended"));
+	assert_string_equal(text(json_array_get(rows, 0), "ended"), "1970-01-01T00:00:20.000000+00:00");
+	assert_true(json_is_false(json_object_get(json_array_get(others, 0), "closed")));
+	dw_autofree char *l = drain(live, &end);
+	assert_true(end);
+	assert_int_equal(times(l, "event: end\n"), 2);
+	assert_true(strstr(l, "event: end_of_log") > strstr(l, "\"closed\":true,\"bytes_out\":0"));
+}
+
+static void followers_hear_of_flows_that_end_with_the_gate(void **state)
+{
+	struct fixture *f = *state;
+	struct log_filter a = filter_of("s");
+	DW_AUTO(store_follow_close) struct store_follower *live = open_follower(f, &a, (struct follow_from){ 0 });
+	a.port = 80;
+	DW_AUTO(store_follow_close) struct store_follower *others = open_follower(f, &a, (struct follow_from){ 0 });
+	add_flow(f->store, "s", 1, false);
+	add_flow(f->store, "t", 1, false);
+	store_log_gate_ended(f->store);
+	store_log_flush(f->store);
+	dw_autofree char *l = drain(live, NULL);
+	assert_int_equal(times(l, "event: end\n"), 1);
+	assert_int_equal(times(l, "\"closed\":true"), 1);
+	dw_autofree char *o = drain(others, NULL);
+	assert_string_equal(o, "");
 }
 
 static void a_slow_follower_loses_rows_and_is_told(void **state)
@@ -526,13 +572,20 @@ static void see(void *arg, const struct observed *o)
 		 o->denied);
 }
 
+static void observe_pinned(struct store *s, const char *proto, const char *name, const char *addr, int port,
+			   const char *verdict, const char *reason, const char *would, bool pinned)
+{
+	store_log_add(s,
+		      json_pack("{ss sf ss ss* ss* si ss ss ss* sb}", "sandbox", "s", "time", 1.0, "proto", proto,
+				"name", name, "addr", addr, "port", port, "verdict", verdict, "reason", reason, "would",
+				would, "pinned", pinned),
+		      10, true);
+}
+
 static void observe(struct store *s, const char *proto, const char *name, const char *addr, int port,
 		    const char *verdict, const char *reason, const char *would)
 {
-	store_log_add(s,
-		      json_pack("{ss sf ss ss* ss* si ss ss ss*}", "sandbox", "s", "time", 1.0, "proto", proto, "name",
-				name, "addr", addr, "port", port, "verdict", verdict, "reason", reason, "would", would),
-		      10, true);
+	observe_pinned(s, proto, name, addr, port, verdict, reason, would, false);
 }
 
 static struct seen seen(struct store *s, int64_t *ret_overflow)
@@ -550,18 +603,18 @@ static void observed(void **state)
 	int64_t overflow;
 	add_decision(f->store, "s", "allow", 1);
 	assert_int_equal(seen(f->store, &overflow).rows, 0);
-	/* A name that was never looked up does not make the address one of its own. */
+	/* An address that the sandbox was not given for the name, whatever else it was given for it. */
 	observe(f->store, "tcp", "a.test", "1.1.1.1", 443, "allow", "observed", "not_in_allow_out");
 	assert_string_equal(seen(f->store, &overflow).last, "tcp||1.1.1.1|443|not_in_allow_out|0");
 	observe(f->store, "dns", "a.test", NULL, 0, "allow", "observed", "name_not_allowed");
-	observe(f->store, "tcp", "a.test", "1.1.1.1", 443, "allow", "observed", "not_in_allow_out");
-	observe(f->store, "tcp", "a.test", "2.2.2.2", 443, "allow", "observed", "not_in_allow_out");
+	observe_pinned(f->store, "tcp", "a.test", "1.1.1.1", 443, "allow", "observed", "not_in_allow_out", true);
+	observe_pinned(f->store, "tcp", "a.test", "2.2.2.2", 443, "allow", "observed", "not_in_allow_out", true);
 	struct seen s = seen(f->store, &overflow);
 	assert_int_equal(s.rows, 3);
 	assert_int_equal(s.count, 4);
 	assert_string_equal(s.last, "tcp|a.test||443|not_in_allow_out|0");
 	/* A name that would not have been enough. */
-	observe(f->store, "tcp", "a.test", "2.2.2.2", 443, "allow", "observed", "sni_missing");
+	observe_pinned(f->store, "tcp", "a.test", "2.2.2.2", 443, "allow", "observed", "sni_missing", true);
 	assert_string_equal(seen(f->store, &overflow).last, "tcp||2.2.2.2|443|sni_missing|0");
 	observe(f->store, "tcp", NULL, "10.0.0.1", 80, "deny", "private_address", NULL);
 	assert_string_equal(seen(f->store, &overflow).last, "tcp||10.0.0.1|80|private_address|1");
@@ -570,6 +623,36 @@ static void observed(void **state)
 	observe(f->store, "tcp", NULL, "1.1.1.1", 80, "deny", "limit_flows", NULL);
 	assert_int_equal(seen(f->store, &overflow).rows, 5);
 	assert_int_equal(overflow, 0);
+	/* Allowed for its address: the name on it is what the flow said, and an entry for that name would not open it. */
+	observe(f->store, "tcp", "unasked.test", "3.3.3.3", 443, "allow", "allow_entry", NULL);
+	assert_string_equal(seen(f->store, &overflow).last, "tcp||3.3.3.3|443|allow_entry|0");
+	observe_pinned(f->store, "tcp", "a.test", "3.3.3.3", 443, "allow", "allow_entry", NULL, true);
+	assert_string_equal(seen(f->store, &overflow).last, "tcp|a.test||443|allow_entry|0");
+	/* Its pin is gone by now. */
+	observe(f->store, "tcp", "before.test", "4.4.4.4", 443, "allow", "allow_name", NULL);
+	assert_string_equal(seen(f->store, &overflow).last, "tcp|before.test||443|allow_name|0");
+	assert_int_equal(seen(f->store, &overflow).rows, 8);
+}
+
+/* The gate's row for everything beyond what it tells one by one: an entry may be missing, and the reader must know. */
+static void what_the_gate_did_not_tell_is_counted(void **state)
+{
+	struct fixture *f = *state;
+	int64_t overflow;
+	observe(f->store, "tcp", NULL, NULL, 0, "allow", "observed", "not_in_allow_out");
+	observe(f->store, "tcp", NULL, NULL, 0, "allow", "allow_entry", NULL);
+	observe(f->store, "dns", NULL, NULL, 0, "deny", "limit_dns_rate", NULL);
+	assert_int_equal(seen(f->store, &overflow).rows, 0);
+	assert_int_equal(overflow, 2);
+	observe(f->store, "dns", "a.test", NULL, 0, "allow", "observed", "name_not_allowed");
+	/* The end of many flows. */
+	store_log_add(f->store,
+		      json_pack("{ss ss ss ss si ss ss sb si}", "sandbox", "s", "proto", "tcp", "addr", "1.1.1.1",
+				"name", "a.test", "port", 443, "verdict", "allow", "reason", "allow_entry", "closed",
+				true, "count", 50),
+		      10, true);
+	assert_int_equal(seen(f->store, &overflow).rows, 1);
+	assert_int_equal(overflow, 2);
 }
 
 static void observed_is_bounded(void **state)
@@ -605,6 +688,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(followers_are_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(observed, setup, teardown),
 		cmocka_unit_test_setup_teardown(observed_is_bounded, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_the_gate_did_not_tell_is_counted, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_sandbox_ends_its_flows, setup, teardown),
+		cmocka_unit_test_setup_teardown(followers_hear_of_flows_that_end_with_the_gate, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_sandbox_pushes_out_only_its_own, setup, teardown),
 	};
 	return cmocka_run_group_tests_name("store", tests, NULL, NULL);

@@ -265,7 +265,8 @@ class Network:
                     failures = 0
                     if event == "end_of_log":
                         return
-                    last = int(row_id) if row_id else last
+                    if row_id and event != "end":  # the row of an end is an older one
+                        last = int(row_id)
                     yield {**json.loads(data), "event": event}
                 problem: Exception = SandboxError("the server has closed the log", sandbox_id=self._sandbox_id)
             except (AnswerTimeout, ConnectionLost) as e:
