@@ -80,11 +80,12 @@ static int read_word(const json_t *network, const char *key, const char *off, co
 	return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "network.%s must be \"%s\" or \"%s\"", key, off, on);
 }
 
-/* A misspelt list would silently be no list. */
-static void warn_unknown(json_t *network)
+/* Beside an allow list they restrict nothing more; without one a misspelt list would silently be none. As the server reads it. */
+static int check_unknown(json_t *network, struct dw_err *err)
 {
 	static const char *const known[] = {
-		"allow_out", "deny_out", "blocked", "mode", "limits", "allow_public_traffic", "mask_request_host"
+		"allow_out",        "deny_out", "blocked", "mode", "limits", "allow_ech", "allow_public_traffic",
+		"mask_request_host"
 	};
 	const char *key;
 	json_t *value;
@@ -94,17 +95,27 @@ static void warn_unknown(json_t *network)
 		char shown[64];
 		for (size_t i = 0; i < DW_COUNT(known); i++)
 			found = found || strcmp(key, known[i]) == 0;
-		if (!found)
-			cli_warn("network.%s is not known and was left out",
-				 cli_printable(key, strlen(key), shown, sizeof(shown)));
+		if (found)
+			continue;
+		cli_printable(key, strlen(key), shown, sizeof(shown));
+		if (!json_object_get(network, "allow_out"))
+			return dw_err_set(err, DW_ERR_INVALID, "unsupported_option",
+					  "network.%s is not known, which without an allow_out would leave out "
+					  "whatever it restricts",
+					  shown);
+		cli_warn("network.%s is not known and was left out", shown);
 	}
+	return 0;
 }
 
 static int read_network(json_t *network, struct policy_lists *l, struct dw_err *err)
 {
 	bool deny_present;
-	warn_unknown(network);
-	if (read_list(network, "allow_out", &l->allow, &l->allow_present, err) < 0 ||
+	const json_t *ech = member(network, "allow_ech");
+	l->allow_ech = json_is_true(ech);
+	if (ech && !json_is_boolean(ech))
+		return field_error(err, "network.allow_ech", "true or false");
+	if (check_unknown(network, err) < 0 || read_list(network, "allow_out", &l->allow, &l->allow_present, err) < 0 ||
 	    read_list(network, "deny_out", &l->deny, &deny_present, err) < 0 ||
 	    read_word(network, "blocked", "drop", "reject", &l->reject, err) < 0 ||
 	    read_word(network, "mode", "enforce", "observe", &l->observe, err) < 0)
@@ -214,6 +225,7 @@ int policy_lists_compile(const struct policy_lists *l, bool default_allow, void 
 		.default_allow = default_allow,
 		.reject = l->reject,
 		.observe = l->observe,
+		.allow_ech = l->allow_ech,
 	};
 	return dw_policy_compile(&spec, ret_image, ret_n, err);
 }

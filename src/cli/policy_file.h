@@ -14,7 +14,7 @@
 struct policy_lists {
 	json_t *allow, *deny; /* arrays of plain strings; owned */
 	bool allow_present;
-	bool reject, observe;
+	bool reject, observe, allow_ech;
 };
 void policy_lists_done(struct policy_lists *l);
 

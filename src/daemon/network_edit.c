@@ -157,7 +157,9 @@ int network_spec_generation(const json_t *change, uint64_t *ret, struct dw_err *
 int network_spec_edit(const json_t *now, const json_t *change, json_t **ret_network, json_t **ret_not_found,
 		      struct dw_err *err)
 {
-	static const char *const members[] = { "add", "remove", "blocked", "mode", "limits", "generation" };
+	static const char *const members[] = {
+		"add", "remove", "blocked", "mode", "limits", "allow_ech", "generation"
+	};
 	if (known_members(change, "", members, DW_COUNT(members), err) < 0)
 		return -1;
 	auto_json json_t *network = now ? json_deep_copy(now) : json_object();
@@ -167,8 +169,8 @@ int network_spec_edit(const json_t *now, const json_t *change, json_t **ret_netw
 	for (size_t i = 0; i < DW_COUNT(lists); i++)
 		if (edit_list(network, change, lists[i], not_found, err) < 0)
 			return -1;
-	if (edit_word(network, change, "blocked", err) < 0 || edit_word(network, change, "mode", err) < 0 ||
-	    edit_limits(network, change, err) < 0)
+	if (edit_word(network, change, "allow_ech", err) < 0 || edit_word(network, change, "blocked", err) < 0 ||
+	    edit_word(network, change, "mode", err) < 0 || edit_limits(network, change, err) < 0)
 		return -1;
 	*ret_network = DW_TAKE(network);
 	*ret_not_found = json_array_size(not_found) ? DW_TAKE(not_found) : NULL;

@@ -65,14 +65,45 @@ static int read_word(const json_t *network, const char *key, const char *plain, 
 }
 
 /* Ours, on top of the published contract. */
-static int read_switches(const json_t *network, struct network_spec *s, bool *ret_reject, struct dw_err *err)
+static int read_switches(const json_t *network, struct network_spec *s, struct dw_policy_spec *spec, struct dw_err *err)
 {
 	json_t *limits = NULL;
-	if (read_word(network, "blocked", "drop", "reject", ret_reject, err) < 0 ||
+	if (read_word(network, "blocked", "drop", "reject", &spec->reject, err) < 0 ||
 	    read_word(network, "mode", "enforce", "observe", &s->observe, err) < 0)
 		return -1;
-	if (jsonx_object(network, "limits", &limits, err) < 0 || limits_spec_parse(limits, &s->limits, err) < 0)
+	if (jsonx_bool(network, "allow_ech", &spec->allow_ech, err) < 0 ||
+	    jsonx_object(network, "limits", &limits, err) < 0 || limits_spec_parse(limits, &s->limits, err) < 0)
 		return dw_err_wrap(err, "network");
+	return 0;
+}
+
+/*
+ * Members that this server does not know are ignored, as newer clients need it, but only beside an allow list: that lets through
+ * what it names and nothing else, whatever they meant. Without one a misspelt list would be a restriction that is silently not there.
+ */
+static int check_unknown(const json_t *network, struct dw_err *err)
+{
+	static const char *const known[] = {
+		"allow_out", "deny_out", "allow_public_traffic", "mask_request_host", "blocked", "mode",
+		"limits",    "allow_ech"
+	};
+	const char *key;
+	json_t *value;
+	if (json_object_get(network, "allow_out"))
+		return 0;
+	/* The macro wants a non-const object; it does not change it. */
+	json_object_foreach((json_t *)(uintptr_t)network, key, value)
+	{
+		size_t i = 0;
+		while (i < DW_COUNT(known) && strcmp(known[i], key) != 0)
+			i++;
+		if (i == DW_COUNT(known))
+			return dw_err_set(err, DW_ERR_INVALID, "unsupported_option",
+					  "network.%.100s is not known to this server, which without an allow_out "
+					  "would leave out "
+					  "whatever it restricts",
+					  key);
+	}
 	return 0;
 }
 
@@ -119,20 +150,17 @@ int network_spec_compile(const json_t *network, bool default_allow, struct netwo
 	__attribute__((cleanup(list_done))) struct list allow = { 0 };
 	__attribute__((cleanup(list_done))) struct list deny = { 0 };
 	struct network_spec s = { .policy_fd = -1 };
-	bool reject;
+	struct dw_policy_spec spec = { .default_allow = default_allow };
 	if (list_read(network, "allow_out", &allow, err) < 0 || list_read(network, "deny_out", &deny, err) < 0 ||
-	    check_others(network, err) < 0 || read_switches(network, &s, &reject, err) < 0)
+	    check_unknown(network, err) < 0 || check_others(network, err) < 0 ||
+	    read_switches(network, &s, &spec, err) < 0)
 		return -1;
-	const struct dw_policy_spec spec = {
-		.allow = allow.entry,
-		.allow_n = allow.n,
-		.allow_present = allow.present,
-		.deny = deny.entry,
-		.deny_n = deny.n,
-		.default_allow = default_allow,
-		.reject = reject,
-		.observe = s.observe,
-	};
+	spec.allow = allow.entry;
+	spec.allow_n = allow.n;
+	spec.allow_present = allow.present;
+	spec.deny = deny.entry;
+	spec.deny_n = deny.n;
+	spec.observe = s.observe;
 	dw_autofree void *image = NULL;
 	size_t len = 0;
 	if (dw_policy_compile(&spec, &image, &len, err) < 0)

@@ -28,14 +28,14 @@ static inline void network_spec_done(struct network_spec *s)
 /*
  * network: the object as given, or NULL (absent). allow_out that is given, also as null or [], denies what it does not name; a network
  * without lists is the server's default (default_allow). Ours, beside the lists: "blocked" ("drop", "reject"), "mode" ("enforce",
- * "observe"), "limits". Other members are ignored, as clients newer than the server need it. INVALID "invalid_field",
+ * "observe"), "limits", "allow_ech". Other members are ignored where there is an allow list, and refused where there is none. INVALID "invalid_field",
  * "invalid_network_entry", "unsupported_option", ...
  */
 int DW_MUST_USE network_spec_compile(const json_t *network, bool default_allow, struct network_spec *ret,
 				     struct dw_err *err);
 
 /*
- * One change of a network (PATCH): {"add":{"allow_out":[...],"deny_out":[...]},"remove":{...},"blocked","mode","limits","generation"}, each
+ * One change of a network (PATCH): {"add":{"allow_out":[...],"deny_out":[...]},"remove":{...},"blocked","mode","limits","allow_ech","generation"}, each
  * optional; no other members. now: the present network, NULL for none; not touched. *ret_network: a new object, not yet compiled.
  * *ret_not_found: entries to remove that were not there, or NULL; a new array. limits are merged member by member; null takes a
  * member (or "blocked", "mode", "limits" as a whole) back to the default.

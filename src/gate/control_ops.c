@@ -348,7 +348,8 @@ json_t *gate_control_serve(struct gate *g, struct gate_request *rq, const char *
 	if (!op)
 		return NULL;
 	if (rq->lost_fd) {
-		dw_err_set(err, DW_ERR_INTERNAL, "internal", "the gate has no descriptor left for the policy; try again");
+		dw_err_set(err, DW_ERR_INTERNAL, "internal",
+			   "the gate has no descriptor left for the policy; try again");
 		return NULL;
 	}
 	if (rq->extra_fds || (rq->fd >= 0 && !op->takes_fd)) {

@@ -80,6 +80,7 @@ struct gate_flow {
 	bool recorded;  /* its decision is out */
 	bool allowed;   /* ... and it was to allow: its end is recorded too */
 	bool dialled;   /* a connection was tried */
+	bool ech;       /* a hello with ECH went up */
 	bool loose;     /* something went up that an inspection in STRICT would have refused or was not asked about */
 	uint32_t isn;
 	uint64_t started_ms;

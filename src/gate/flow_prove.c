@@ -113,8 +113,10 @@ bool flow_prove(struct gate_flow *f, struct inspect_result *r)
 		r->code = tls ? 49 : 403;
 		return false;
 	}
-	/* Which of two names the server took, nobody knows. */
-	f->loose = f->loose || r->loose || renamed(f, r);
+	/* Which of two names the server took, nobody knows. And on port 443 TLS is the first thing, or it would be refused. */
+	f->loose = f->loose || r->loose || renamed(f, r) ||
+		   (f->proto == INSPECT_PROTO_OPAQUE && r->proto == INSPECT_PROTO_TLS && f->key.dport == 443);
+	f->ech = f->ech || r->ech;
 	set_proven(f, r);
 	if (r->decision.verdict == DW_ALLOW_BY_NAME && f->decision.reason != DW_REASON_OBSERVED)
 		f->decision.rule = r->decision.rule;

@@ -24,6 +24,12 @@ static struct dw_decision judge_strict(const struct gate_flow *f, const struct d
 
 	if (f->loose && sent)
 		return deny(DW_REASON_UNDECIDED, d->rule);
+	if (f->ech && !dw_policy_allows_ech(f->sandbox->policy))
+		return deny(DW_REASON_ECH, d->rule);
+	if (f->proto != INSPECT_PROTO_UNSEEN && f->key.dport == 443 && f->proto != INSPECT_PROTO_TLS)
+		return deny(DW_REASON_TLS_REQUIRED, d->rule);
+	if (f->proto != INSPECT_PROTO_UNSEEN && f->key.dport == 80 && f->proto != INSPECT_PROTO_HTTP)
+		return deny(DW_REASON_HTTP_REQUIRED, d->rule);
 	in.mode = d->inspect;
 	switch (f->proto) {
 	case INSPECT_PROTO_TLS:
@@ -34,9 +40,7 @@ static struct dw_decision judge_strict(const struct gate_flow *f, const struct d
 		named = inspect_name(&in, f->proto, f->name);
 		return named.verdict == DW_DENY ? named : *d;
 	case INSPECT_PROTO_OPAQUE:
-		if (f->key.dport == 443)
-			return deny(DW_REASON_TLS_REQUIRED, d->rule);
-		return f->key.dport == 80 ? deny(DW_REASON_HTTP_REQUIRED, d->rule) : *d;
+		return *d;
 	case INSPECT_PROTO_UNSEEN:
 		break;
 	}

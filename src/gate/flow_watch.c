@@ -128,6 +128,15 @@ static void await_answer(struct gate_flow *f)
 	f->down.bulk = true;
 }
 
+/*
+ * Whoever begins TLS behind plain text could have gone on in plain text, which passes on the pin: a hello that names no server
+ * asks for nothing more than that, and many clients of databases and mail send such a one. A wrong name is refused.
+ */
+static bool nameless_behind_text(const struct gate_flow *f, const struct inspect_result *r)
+{
+	return f->proto == INSPECT_PROTO_OPAQUE && r->decision.reason == DW_REASON_SNI_MISSING && f->key.dport != 443;
+}
+
 /* A whole hello. False: it was refused, or the flow is not watched any more. */
 static bool hello(struct gate_flow *f, size_t at)
 {
@@ -141,6 +150,11 @@ static bool hello(struct gate_flow *f, size_t at)
 		}
 		break;
 	case INSPECT_REFUSE:
+		if (nameless_behind_text(f, &r)) {
+			f->ech = f->ech || r.ech;
+			await_answer(f);
+			return true;
+		}
 		break;
 	case INSPECT_MORE:
 	case INSPECT_HTTP:

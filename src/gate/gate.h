@@ -51,6 +51,7 @@
 #define GATE_UDP_INSPECT_MS          5000u      /* from a flow's first Initial until its hello is complete */
 #define GATE_UDP_HELD_BYTES          65536u     /* of one flow, while its hello is not complete */
 #define GATE_UDP_HELD_ALL            (8u << 20) /* of one sandbox, in datagrams and hellos that are kept */
+#define GATE_UDP_WIDE                32u        /* flows of one sandbox whose sockets may hold 2 MiB */
 #define GATE_QUIC_OPEN_PER_SECOND    10000u     /* Initials of one sandbox that are decrypted; each costs some 10 us */
 
 /* Marks of the static ruleset. */
@@ -95,6 +96,7 @@ struct gate_sandbox {
 	struct dw_pins *pins;
 	struct gate_flow *flows; /* doubly linked list head, kept by flow.c */
 	uint32_t flow_n, half_open_n;
+	uint32_t udp_wide_n; /* UDP flows whose sockets hold more than usual */
 	struct gate_udp_flow
 		*udp_flows; /* doubly linked list head, kept by udp.c; they count in flow_n and half_open_n too */
 	struct gate_dns_query *queries; /* kept by dns.c */

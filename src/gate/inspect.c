@@ -82,12 +82,12 @@ static enum inspect_verdict judge_hello(const struct inspect *in, const struct d
 
 	if (!dw_defended(DW_DEFENCE_SNI))
 		return pass(r, INSPECT_PROTO_TLS);
-	if (strict && h->has_ech && dw_defended(DW_DEFENCE_ECH)) {
+	r->ech = h->has_ech;
+	if (strict && h->has_ech && !dw_policy_allows_ech(in->policy) && dw_defended(DW_DEFENCE_ECH)) {
 		if (h->has_sni)
 			DW_IGNORE(set_name(r, h->sni, h->sni_n)); /* only for the record */
 		return refuse(r, DW_REASON_ECH, INSPECT_ANSWER_ALERT, ALERT_ACCESS_DENIED);
 	}
-	r->loose = h->has_ech;
 	if (!h->has_sni)
 		return strict && dw_defended(DW_DEFENCE_SNI_REQUIRED)
 			       ? refuse(r, DW_REASON_SNI_MISSING, INSPECT_ANSWER_ALERT, ALERT_UNRECOGNIZED_NAME)

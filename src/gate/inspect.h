@@ -54,6 +54,7 @@ enum inspect_answer {
 struct inspect_result {
 	enum inspect_proto proto;
 	bool loose;     /* PASS, and STRICT would have refused it or not taken it for opaque */
+	bool ech;       /* a hello with ECH */
 	size_t hello_n; /* the bytes at the start that are a whole hello, refused or not; 0: none could be read */
 	struct dw_decision decision;
 	char name

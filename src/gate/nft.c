@@ -21,7 +21,7 @@
  * ever forwarded between sandboxes, and with a TUN gone nothing at all: the marks then lead to a blackhole route. No rule
  * looks at connection tracking, so none is loaded.
  *
- * The limits, each per source address, keep one flooding sandbox from filling a TUN's queue for all; a dropped SYN is sent
+ * The limits, each per source address, keep one flooding sandbox from filling a TUN's queue, or that of the DNS socket, for all; a dropped SYN is sent
  * again by its client, and no honest one sends 100,000 datagrams in a second (1.2 Gbit/s of full ones).
  */
 #include "gate/setup.h"
@@ -45,6 +45,8 @@ static const char ruleset[] =
 	" set syn6 { type ipv6_addr; flags dynamic,timeout; timeout 10s; size 65536; }\n"
 	" set udp4 { type ipv4_addr; flags dynamic,timeout; timeout 10s; size 65536; }\n"
 	" set udp6 { type ipv6_addr; flags dynamic,timeout; timeout 10s; size 65536; }\n"
+	" set dns4 { type ipv4_addr; flags dynamic,timeout; timeout 10s; size 65536; }\n"
+	" set dns6 { type ipv6_addr; flags dynamic,timeout; timeout 10s; size 65536; }\n"
 	" chain early {\n"
 	"  type filter hook prerouting priority -450; policy accept;\n"
 	"  ip frag-off & 0x3fff != 0 counter drop\n"
@@ -69,7 +71,7 @@ static const char ruleset[] =
 	" chain sandbox {\n"
 	"  %7$s ip saddr 0.0.0.0/8 counter drop\n"
 	"  %7$s fib saddr . iif oif missing counter drop\n"
-	"  udp dport 53 tproxy to :53 meta mark set %3$u accept\n"
+	"  udp dport 53 goto query\n"
 	"  tcp dport 53 tproxy to :53 meta mark set %3$u accept\n"
 	"  meta l4proto { tcp, udp } th dport 53 counter drop\n"
 	"  tcp flags & (fin | syn | rst | ack) == syn goto syn\n"
@@ -81,6 +83,12 @@ static const char ruleset[] =
 	"  icmpv6 type != echo-request counter drop\n"
 	"  limit rate over 50/second burst 50 packets counter drop\n"
 	"  meta mark set %5$u accept\n"
+	" }\n"
+	" chain query {\n"
+	"  update @dns4 { ip saddr limit rate over 20000/second burst 2000 packets } counter drop\n"
+	"  update @dns6 { ip6 saddr limit rate over 20000/second burst 2000 packets } counter drop\n"
+	"  meta l4proto udp tproxy to :53 meta mark set %3$u accept\n"
+	"  drop\n"
 	" }\n"
 	" chain syn {\n"
 	"  update @syn4 { ip saddr limit rate over 20000/second burst 2000 packets } counter drop\n"

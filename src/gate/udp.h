@@ -56,7 +56,9 @@ struct udp_conn {
 	bool used;
 	uint8_t dcid[DW_QUIC_CID_MAX], dcid_n; /* of its first packet: its keys come from it, and stay */
 	struct dw_quic_crypto crypto;
-	size_t judged; /* bytes of it; 0: its hello is incomplete */
+	size_t judged;    /* bytes of it; 0: its hello is incomplete */
+	const char *name; /* that it proved, one of the flow's; NULL: none */
+	uint64_t last_ms; /* when something was last said under its keys */
 };
 
 struct gate_udp_flow {
@@ -71,6 +73,8 @@ struct gate_udp_flow {
 	bool dialled;   /* the socket is connected; dial and dial_name are set */
 	bool sent;      /* something went to the far side */
 	bool answered;  /* something came back */
+	bool wide;      /* its socket holds more; counted in the sandbox */
+	bool ech;       /* a hello with ECH went up */
 	bool loose;     /* an Initial went up that STRICT would have refused, or that nobody looked at */
 	bool quic_ok;   /* a hello has passed on this flow */
 	uint64_t id;    /* in its records */
@@ -91,6 +95,9 @@ struct gate_udp_flow {
 	struct udp_conn *conns; /* UDP_CONNS_MAX, made when the first Initial opens */
 	size_t kept;            /* bytes counted in sandbox->udp_held: datagrams and hellos */
 	char *names[UDP_NAMES_MAX];
+	/* Names but the first have records of their own, without bytes: those count with the first. */
+	uint64_t name_id[UDP_NAMES_MAX];
+	uint8_t names_said; /* how many have one */
 
 	struct dw_timer timer;
 	struct dw_defer defer;
@@ -111,7 +118,7 @@ struct gate_udp {
 	struct udp_refused refused[UDP_REFUSED];
 	struct udp_id ids[UDP_IDS];
 	uint32_t n;
-	uint32_t idle_ms, silent_ms, inspect_ms;
+	uint32_t idle_ms, silent_ms, inspect_ms, id_ms;
 	uint32_t fragment_id; /* of what is sent to sandboxes in fragments */
 };
 
@@ -121,7 +128,7 @@ void udp_datagram(struct gate *g, struct gate_sandbox *s, const struct dw_packet
 void udp_set_state(struct gate_udp_flow *f, enum udp_state state);
 void udp_arm(struct gate_udp_flow *f); /* after a change of what its deadline depends on */
 void udp_record(struct gate_udp_flow *f, const struct dw_decision *d, const char *name);
-void udp_record_allow(struct gate_udp_flow *f); /* the first call counts */
+void udp_record_allow(struct gate_udp_flow *f); /* the first call counts; and the first behind a further name */
 /* Counts n more (or fewer) bytes that the flow keeps. False: the sandbox keeps too much; they are not counted. */
 bool udp_keep(struct gate_udp_flow *f, size_t n);
 void udp_unkeep(struct gate_udp_flow *f, size_t n);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A new policy, or none any more: what happens to the UDP flows that are there. */
+#include "gate/limits.h"
 #include "gate/udp.h"
 
 static struct dw_decision deny(enum dw_reason reason, uint32_t rule)
@@ -31,6 +32,8 @@ static struct dw_decision judge_strict(const struct gate_udp_flow *f, const stru
 {
 	if (f->loose)
 		return deny(DW_REASON_UNDECIDED, d->rule);
+	if (f->ech && !dw_policy_allows_ech(f->sandbox->policy))
+		return deny(DW_REASON_ECH, d->rule);
 	if (!f->names[0] && f->key.dport == 443)
 		return deny(DW_REASON_QUIC_REQUIRED, d->rule);
 	return judge_names(f, d);
@@ -65,6 +68,8 @@ static bool dial_gone(const struct gate_udp_flow *f, const struct dw_decision *d
 {
 	if (!f->dialled || dw_addr_eq(&f->dial, &f->key.dst))
 		return false;
+	if (dw_policy_observes(f->sandbox->policy))
+		return !target_may_dial(&f->target, &f->dial);
 	return d->verdict != DW_ALLOW_BY_NAME || !f->dial_name ||
 	       dw_decide_name(f->sandbox->policy, f->dial_name, f->key.dport).verdict == DW_DENY ||
 	       !target_may_dial(&f->target, &f->dial);
@@ -95,11 +100,18 @@ static void rejudge(struct gate_udp_flow *f)
 
 void gate_udp_rejudge(struct gate *g, struct gate_sandbox *s)
 {
+	const struct dw_decision spent = deny(DW_REASON_LIMIT_BYTES, DW_RULE_NONE);
+	const bool is_spent = !gate_limit_bytes(s, 0, 0);
 	struct gate_udp_flow *next;
 
 	for (struct gate_udp_flow *f = s->udp_flows; f; f = next) {
 		next = f->next;
-		rejudge(f);
+		if (is_spent) {
+			f->decision.rule = DW_RULE_NONE;
+			udp_refuse(f, &spent, f->names[0] ? f->names[0] : f->dial_name, false);
+		} else {
+			rejudge(f);
+		}
 	}
 }
 

@@ -70,9 +70,16 @@ def test_chromium_that_greases_ech_is_refused(ground):
     _only_by_setting(ground, "chromium-h2", {"allow_out": ["chromium-h2.farm.test"]}, "", "ech")
 
 
-def test_mariadb_by_name_alone_is_refused(ground):
-    """MariaDB's client sends no SNI in its TLS."""
-    _only_by_setting(ground, "mariadb", {"allow_out": ["mariadb.farm.test"]}, "", "sni_missing")
+def test_chromium_with_grease_where_the_policy_allows_it(ground):
+    """allow_ech: the outer name is judged, which is the only one where ECH is grease."""
+    case = dataclasses.replace(next(c for c in CASES if c.key == "chromium-h2"), setup="")
+    box = Box(ground, [case], {"allow_out": ["chromium-h2.farm.test"], "allow_ech": True})
+    try:
+        done = box.run(case, FARM)
+        assert done.code == 0, done
+        case.check(done.out, ground.farm, PLACES["chromium-h2"])
+    finally:
+        box.kill()
 
 
 def test_grpc_without_tls_needs_an_address_entry(ground):

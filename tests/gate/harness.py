@@ -67,10 +67,11 @@ def slot_addr6(slot: int) -> str:
 
 
 def policy_image(allow: Optional[Sequence[str]] = None, deny: Sequence[str] = (), default_allow: bool = False,
-                 reject: bool = False, observe: bool = False) -> bytes:
+                 reject: bool = False, observe: bool = False, allow_ech: bool = False) -> bytes:
     argv = [os.path.join(BUILD, "tests/gate/policy-image")]
     argv += ["--reject"] if reject else []
     argv += ["--observe"] if observe else []
+    argv += ["--allow-ech"] if allow_ech else []
     argv += ["--default-allow"] if default_allow else []
     argv += ["--allow-none"] if allow is not None else []
     for entry in allow or ():

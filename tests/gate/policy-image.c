@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Compiles a policy for tests: policy-image [--default-allow] [--allow ENTRY]... [--allow-none] [--deny ENTRY]...
- *                                              [--reject] [--observe]
+ *                                              [--reject] [--observe] [--allow-ech]
  * The image goes to standard output; an error to standard error, with exit code 1.
  */
 #include <stdio.h>
@@ -26,6 +26,8 @@ int main(int argc, char **argv)
 			spec.reject = true;
 		} else if (strcmp(argv[i], "--observe") == 0) {
 			spec.observe = true;
+		} else if (strcmp(argv[i], "--allow-ech") == 0) {
+			spec.allow_ech = true;
 		} else if (strcmp(argv[i], "--allow-none") == 0) {
 			spec.allow_present = true;
 		} else if (strcmp(argv[i], "--allow") == 0 && i + 1 < argc && spec.allow_n < ENTRIES_MAX) {

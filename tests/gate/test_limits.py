@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one sandbox may use: every limit is a refusal with a reason of its own, and a flood is nobody else's trouble."""
 
+import json
 import os
 import signal
 import socket
@@ -334,6 +335,37 @@ def test_neighbour_of_a_flood(net, sandbox, world, rate, what):
         before, during = statistics.median(x[i] for x in quiet), statistics.median(x[i] for x in flooded)
         print(f"\n{name}: quiet {before:.3f} ms, beside the flood {during:.3f} ms")
         assert during <= 2 * before + 0.3
+
+
+def test_queries_that_no_client_has_never_meet_the_gate(net, sandbox, world):
+    """All queries wait in one queue: past 20,000 a second the ruleset drops those of whoever sends so many."""
+    net.dns.names["good.test"] = [SERVER]
+    _, ns = sandbox(allow=["good.test"])
+    _, neighbour = sandbox(allow=["good.test"])
+    message = dnsd.query_bytes("evil.test")
+
+    def flood():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.connect(("100.112.0.1", 53))
+            end = time.monotonic() + 0.5
+            while time.monotonic() < end:
+                for _ in range(500):
+                    s.send(message)
+
+    def dropped():
+        rules = harness.run("ip", "netns", "exec", world.gate_ns, "nft", "-j", "list", "chain", "inet", "declaw", "query")
+        return [e["counter"]["packets"] for r in json.loads(rules)["nftables"] if "rule" in r
+                for e in r["rule"]["expr"] if "counter" in e]
+
+    before = sum(dropped())
+    assert lookup(ns, "good.test") == [SERVER] and sum(dropped()) == before
+    inside(ns, flood)
+    assert sum(dropped()) > before
+    before = sum(dropped())
+    time.sleep(0.3)
+    for client in (neighbour, ns):
+        assert lookup(client, "good.test") == [SERVER]
+    assert sum(dropped()) == before
 
 
 def test_observed_lookups(net, sandbox, world):

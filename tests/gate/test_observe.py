@@ -337,3 +337,35 @@ def test_what_waits_for_an_observer_is_not_kept(net, observed, world, capture):
             raise ConnectionError("ended")
         time.sleep(0.1)
     assert not any(b"smuggled" in p for p in capture.packets())
+
+
+@pytest.mark.parametrize("port,data", [
+    (443, b"GET / HTTP/1.1\r\nHost: port.allowed.test\r\n\r\n"),
+    (80, hello("port.allowed.test")),
+    (443, b"EHLO x\r\n" + hello("port.allowed.test")),
+], ids=["http-on-443", "tls-on-80", "tls-behind-something-on-443"])
+def test_what_a_port_must_speak_after_an_open_policy(net, sandbox, world, port, data):
+    """Everything but a name was allowed, and now one name: what that name's port would not take does not go on."""
+    nft = ("ip", "netns", "exec", world.net_ns, "nft")
+    harness.run(*nft, "-f", "-", stdin=f"""
+table ip patient {{
+ chain c {{
+  type nat hook prerouting priority -100
+  ip daddr {OTHER} tcp dport {{ 80, 443 }} redirect to :2700
+ }}
+}}""")
+    listener = harness.serve(world.net_ns, 2700, harness.echo)  # takes whatever comes
+    try:
+        net.dns.names["port.allowed.test"] = [OTHER]
+        slot, ns = sandbox(allow=["*"], deny=[DENIED])
+        lookup(ns, "port.allowed.test")
+        with connect(ns, OTHER, port) as s:
+            s.sendall(data)
+            assert exactly(s, len(data)) == data
+            world.update(slot, 2, allow=["port.allowed.test"])
+            event = world.gate.decision(addr=OTHER, port=port, verdict="deny")
+        assert event["reason"] in ("tls_required", "http_required", "undecided")
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        harness.run(*nft, "delete", "table", "ip", "patient")

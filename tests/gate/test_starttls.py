@@ -259,17 +259,25 @@ def test_an_allowed_name(net, named, far, world, protocol, address):
 
 @pytest.mark.parametrize("protocol", CLIENTS)
 @pytest.mark.parametrize("address", [SERVER, SERVER6])
-@pytest.mark.parametrize("name,reason", [(DENIED, "sni_not_allowed"), (SECOND, "sni_mismatch"), (None, "sni_missing")])
+@pytest.mark.parametrize("name,reason", [(DENIED, "sni_not_allowed"), (SECOND, "sni_mismatch")])
 def test_another_name(net, named, far, world, protocol, address, name, reason):
     """SECOND is allowed, at another address. The client reads an alert; the server has not seen a byte of the hello."""
-    if protocol == "imap" and name is None:
-        pytest.skip("imaplib always names a server")
     with pytest.raises(ssl.SSLError) as e:
         CLIENTS[protocol](named[1], address, name)
     assert "ALERT" in e.value.reason or "UNRECOGNIZED_NAME" in e.value.reason
     world.gate.decision(addr=address, port=PORTS[protocol], verdict="deny", reason=reason)
     assert net.tls_names == []
     assert far.after == [b""]
+
+
+@pytest.mark.parametrize("protocol", sorted(set(CLIENTS) - {"imap"}))  # imaplib always names a server
+@pytest.mark.parametrize("address", [SERVER, SERVER6])
+def test_no_name_asks_for_no_more_than_plain_text(net, named, world, protocol, address):
+    """Many clients of databases and mail name no server behind STARTTLS. At the start of a flow that is refused."""
+    assert CLIENTS[protocol](named[1], address, None)
+    assert net.tls_names == ["-"]
+    world.gate.decision(addr=address, port=PORTS[protocol], verdict="allow", name=NAME)
+    assert not [e for e in world.gate.events if e.get("verdict") == "deny"]
 
 
 def test_plain_text_passes_on_the_pin(named, far):

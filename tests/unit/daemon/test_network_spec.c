@@ -54,6 +54,9 @@ static const struct row rows[] = {
 	{ "a limit of letters", "{\"limits\":{\"flows\":\"1\"}}", false, "invalid_field", "limits.flows", 0 },
 	{ "a member that is no limit", "{\"limits\":{\"flow\":1}}", false, "invalid_field", "no limit", 0 },
 	{ "an unknown member", "{\"later\":{\"x\":1},\"allow_out\":[]}", false, NULL, NULL, DW_REASON_NOT_IN_ALLOW_OUT },
+	{ "an unknown member without a list", "{\"alow_out\":[\"a.test\"]}", false, "unsupported_option", "network.alow_out", 0 },
+	{ "an unknown member beside deny_out", "{\"later\":1,\"deny_out\":[\"1.1.1.1\"]}", false, "unsupported_option", "network.later", 0 },
+	{ "allow_ech of letters", "{\"allow_ech\":\"yes\"}", false, "invalid_field", "network: allow_ech", 0 },
 };
 /* clang-format on */
 
@@ -95,8 +98,8 @@ static void check(void **state)
 
 static void switches_reach_the_image(void **state)
 {
-	auto_json json_t *j = json_pack("{ss ss s{si sI}}", "blocked", "reject", "mode", "observe", "limits", "flows",
-					7, "bytes", (json_int_t)1 << 40);
+	auto_json json_t *j = json_pack("{ss ss sb s{si sI}}", "blocked", "reject", "mode", "observe", "allow_ech", 1,
+					"limits", "flows", 7, "bytes", (json_int_t)1 << 40);
 	auto_network_spec struct network_spec spec = { .policy_fd = -1 };
 	struct dw_err err = { 0 };
 	struct stat st;
@@ -112,6 +115,7 @@ static void switches_reach_the_image(void **state)
 	assert_int_equal(dw_policy_open(image, (size_t)st.st_size, &p, &err), 0);
 	assert_true(dw_policy_rejects(p));
 	assert_true(dw_policy_observes(p));
+	assert_true(dw_policy_allows_ech(p));
 	dw_policy_close(p);
 	munmap(image, (size_t)st.st_size);
 }

@@ -141,6 +141,8 @@ class SandboxNetworkOpts:
         mode: "enforce" (the default) or "observe": what the lists would refuse is noted and passes. This server's.
         limits: at most ``flows``, ``half_open``, ``flows_per_second``, ``dns_per_second``, ``names_per_minute``,
             ``bytes``; each optional. This server's.
+        allow_ech: True lets TLS with Encrypted Client Hello through to a name's address, judged by its outer name; browsers send
+            it as grease. This server's.
 
     Raises:
         ValueError: an entry, `blocked`, `mode` or the name of a limit is not valid.
@@ -153,6 +155,7 @@ class SandboxNetworkOpts:
     blocked: Optional[str] = None
     mode: Optional[str] = None
     limits: Optional[Dict[str, int]] = None
+    allow_ech: Optional[bool] = None
 
     def __post_init__(self) -> None:
         for name, words in (("blocked", ("drop", "reject")), ("mode", ("enforce", "observe"))):
@@ -191,14 +194,15 @@ class SandboxNetworkOpts:
             out["allow_public_traffic"] = False
         if self.mask_request_host is not None:
             out["mask_request_host"] = self.mask_request_host
-        ours = {"blocked": self.blocked, "mode": self.mode, "limits": self.limits and dict(self.limits)}
+        ours = {"blocked": self.blocked, "mode": self.mode, "limits": self.limits and dict(self.limits),
+                "allow_ech": self.allow_ech}  # fmt: skip
         out.update((k, v) for k, v in ours.items() if v)
         return out
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SandboxNetworkOpts":
         """The opposite of `to_dict`; unknown keys are ignored, an ``allow_out`` of None is the empty list."""
-        plain = ("allow_public_traffic", "mask_request_host", "blocked", "mode", "limits")
+        plain = ("allow_public_traffic", "mask_request_host", "blocked", "mode", "limits", "allow_ech")
         known = {k: data[k] for k in plain if k in data}
         lists = {k: list(data[k] or []) for k in ("allow_out", "deny_out") if k in data}
         return cls(**lists, **known)

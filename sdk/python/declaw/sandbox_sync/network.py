@@ -131,6 +131,7 @@ class Network:
         blocked: Optional[str] = None,
         mode: Optional[str] = None,
         limits: Optional[Mapping[str, Optional[int]]] = None,
+        allow_ech: Optional[bool] = None,
         generation: Optional[int] = None,
         request_timeout: Optional[float] = None,
     ) -> Dict[str, Any]:
@@ -142,6 +143,7 @@ class Network:
             blocked: "drop" or "reject".
             mode: "enforce" or "observe".
             limits: those to change; None takes one back to the server's default.
+            allow_ech: whether TLS with Encrypted Client Hello passes, judged by its outer name.
             generation: change it only if this is the present one.
 
         Returns:
@@ -152,7 +154,7 @@ class Network:
             ConflictError: another generation is the present one.
         """
         optional = {
-            "add": add, "remove": remove, "blocked": blocked, "mode": mode, "limits": limits, "generation": generation
+            "add": add, "remove": remove, "blocked": blocked, "mode": mode, "limits": limits, "allow_ech": allow_ech, "generation": generation
         }  # fmt: skip
         body = {key: value for key, value in optional.items() if value is not None}
         answer = self._client.patch(
