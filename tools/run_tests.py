@@ -21,16 +21,16 @@ PYTHON = "/usr/bin/python3"
 PLAIN = "build-test"
 SANITIZED = "build-asan"
 # (folder below tests/, runs against which builds)
-SUITES = [
-    ("sdk", [PLAIN]),
+SUITES = [  # the longest at the end
     ("lab", [PLAIN]),
     ("cli", [PLAIN, SANITIZED]),
-    ("gate", [PLAIN, SANITIZED]),
-    ("api", [PLAIN, SANITIZED]),
-    ("clients", [PLAIN, SANITIZED]),
-    ("egress", [PLAIN, SANITIZED]),
+    ("sdk", [PLAIN]),
     ("integration", [PLAIN, SANITIZED]),
+    ("clients", [PLAIN, SANITIZED]),
     ("bad", [PLAIN, SANITIZED]),
+    ("api", [PLAIN, SANITIZED]),
+    ("gate", [PLAIN, SANITIZED]),
+    ("egress", [PLAIN, SANITIZED]),
 ]
 # Most of a suite's time is waiting for time-outs that have to happen, so two at a time fit two cores.
 AT_ONCE = 2
