@@ -122,12 +122,28 @@ static const char *name_of(const struct gate_udp_flow *f)
 	return f->names[0] ? f->names[0] : f->dial_name;
 }
 
+static void record_name(struct gate_udp_flow *f, size_t i, bool closed)
+{
+	struct gate_record r = record_of(f, &f->decision);
+
+	if (!closed)
+		f->name_id[i] = gate_record_flow_id(f->g);
+	r.flow = f->name_id[i];
+	r.name = f->names[i];
+	r.bytes_in = r.bytes_out = 0;
+	r.closed = closed;
+	gate_record(f->g, &r);
+}
+
 void udp_record_allow(struct gate_udp_flow *f)
 {
-	if (f->allowed)
-		return;
-	f->allowed = true;
-	udp_record(f, &f->decision, name_of(f));
+	if (!f->allowed) {
+		f->allowed = true;
+		udp_record(f, &f->decision, name_of(f));
+	}
+	f->names_said = DW_MAX(f->names_said, 1);
+	while (f->names_said < UDP_NAMES_MAX && f->names[f->names_said])
+		record_name(f, f->names_said++, false);
 }
 
 static void record_end(struct gate_udp_flow *f)
@@ -139,6 +155,8 @@ static void record_end(struct gate_udp_flow *f)
 	r.name = name_of(f);
 	r.closed = true;
 	gate_record(f->g, &r);
+	for (size_t i = 1; i < f->names_said; i++)
+		record_name(f, i, true);
 }
 
 /* The end. */
@@ -166,6 +184,8 @@ static void unlink_flow(struct gate_udp_flow *f)
 	if (f->next)
 		f->next->prev = f->prev;
 	s->flow_n--;
+	if (f->wide)
+		s->udp_wide_n--;
 	f->g->udp->n--;
 	f->sandbox = NULL;
 	if (s->detached && s->flow_n == 0)
@@ -417,9 +437,13 @@ int gate_udp_init(struct gate *g)
 
 	if (!t)
 		return -ENOMEM;
+	/* In place from the start: no packet has to wait for the page, and what the process holds is seen at once. */
+	for (size_t i = 0; i < sizeof(*t); i += 4096)
+		((volatile uint8_t *)t)[i] = 0;
 	t->idle_ms = shortened("DECLAW_TEST_UDP_IDLE_MS", GATE_UDP_IDLE_MS);
 	t->silent_ms = shortened("DECLAW_TEST_UDP_SILENT_MS", GATE_UDP_SILENT_MS);
 	t->inspect_ms = shortened("DECLAW_TEST_UDP_INSPECT_MS", GATE_UDP_INSPECT_MS);
+	t->id_ms = shortened("DECLAW_TEST_UDP_ID_MS", UDP_ID_MS);
 	t->fragment_id = (uint32_t)(g->seed >> 32);
 	g->udp = t; /* for the life of the process */
 	return 0;

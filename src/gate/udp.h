@@ -40,7 +40,7 @@ enum udp_state {
 #define UDP_REFUSED_MS 5000u
 #define UDP_QUOTE_MAX  80u     /* the longest header of IPv4 and 8 bytes; of IPv6 the usual one */
 #define UDP_CONNS_MAX  8u      /* QUIC connections of one flow whose hellos are kept */
-#define UDP_IDS        262144u /* 6 MiB, of which what is never used is not there */
+#define UDP_IDS        262144u /* 6 MiB */
 #define UDP_IDS_WAYS   8u
 #define UDP_ID_MS      60000u
 #define UDP_NAMES_MAX  4u /* proven names of one flow */

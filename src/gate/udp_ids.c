@@ -43,7 +43,7 @@ bool udp_id_claim(struct gate *g, struct dw_span dcid, uint64_t flow)
 		if (e->hash == hash)
 			break;
 	}
-	*place = (struct udp_id){ .hash = hash, .flow = flow, .until_ms = now + UDP_ID_MS };
+	*place = (struct udp_id){ .hash = hash, .flow = flow, .until_ms = now + g->udp->id_ms };
 	return true;
 }
 

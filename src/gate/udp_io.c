@@ -13,6 +13,13 @@
 #define BATCH        16
 #define DATAGRAM_MAX 65536u
 #define ERRORS_MAX   16 /* ICMP errors read at one time */
+/*
+ * What may wait in a socket while the loop is busy with others. The kernel's default holds some 90 full datagrams, which a
+ * server sends in a millisecond, and all that is lost of a download is lost at once. The system may allow less (rmem_max).
+ * Not every flow gets it, for what all sockets of a machine may hold is bounded: the first that show that they need it do.
+ */
+#define WIDE_RCVBUF (1 << 20)
+#define WIDE_BYTES  16384u /* that came, before a flow counts as one that needs it */
 
 /* Held datagrams. */
 
@@ -196,6 +203,18 @@ static bool from_peer(const struct gate_udp_flow *f, const struct sockaddr_stora
 	return dw_addr_eq(&a, &f->dial) && port == f->key.dport;
 }
 
+static void widen(struct gate_udp_flow *f)
+{
+	const int n = WIDE_RCVBUF;
+
+	if (f->wide || f->bytes_in < WIDE_BYTES || f->sandbox->udp_wide_n >= GATE_UDP_WIDE)
+		return;
+	f->wide = true;
+	f->sandbox->udp_wide_n++;
+	/* With a smaller one more is lost under load, nothing else. */
+	DW_IGNORE(setsockopt(f->fd, SOL_SOCKET, SO_RCVBUF, &n, sizeof(n)));
+}
+
 static void receive(struct gate_udp_flow *f)
 {
 	static uint8_t data[BATCH][DATAGRAM_MAX];
@@ -219,6 +238,7 @@ static void receive(struct gate_udp_flow *f)
 		if (!deliver(f, data[i], m[i].msg_len))
 			return;
 	}
+	widen(f);
 }
 
 static void on_server(void *arg, uint32_t events)

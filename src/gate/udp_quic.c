@@ -9,9 +9,13 @@
  * under two was made for two readers. Neither passes.
  *
  * The bytes of a hello that has passed are kept as long as the flow: the server may not have taken them (too short a
- * datagram, a packet number twice), and others in their place must say the same. That is why connections are not forgotten
- * to make room for new ones; a flow with too many is refused. What follows a hello is another one (HelloRetryRequest asks
- * for it), and judged too: there are servers that take its name.
+ * datagram, a packet number twice), and others in their place must say the same. That is why a connection is forgotten only
+ * when there is no other room, and nothing was said under its keys for longer than a server waits for the rest of a hello
+ * (udp_ids.c); a flow with too many at a time is refused. What follows a hello is another one of the same name
+ * (HelloRetryRequest asks for it), and judged too: there are servers that take its name.
+ *
+ * Clients may speak to all servers from one socket (Go's do), so a flow may have connections to several names of its address,
+ * each of which proves its own.
  *
  * On port 443 of a name (STRICT) everything is QUIC of a version that can be read, and begins with a hello. On its other
  * ports Initials are judged where there are any. An incomplete hello is never let through, under DENY_NAMES neither: what is
@@ -68,36 +72,56 @@ static bool same_id(const struct udp_conn *c, struct dw_span dcid)
 	return c->dcid_n == dcid.n && memcmp(c->dcid, dcid.p, dcid.n) == 0;
 }
 
-/* The connection that begins with this ID; a new one if there is room. NULL: *ret_why. */
-static struct udp_conn *conn_of(struct gate_udp_flow *f, struct dw_span dcid, enum dw_reason *ret_why)
-{
-	struct udp_conn *spare = NULL;
-
-	*ret_why = DW_REASON_GATE_RESOURCES;
-	if (!f->conns)
-		f->conns = calloc(UDP_CONNS_MAX, sizeof(*f->conns));
-	for (size_t i = 0; f->conns && i < UDP_CONNS_MAX; i++) {
-		struct udp_conn *c = &f->conns[i];
-		if (c->used && same_id(c, dcid))
-			return c;
-		if (!c->used && !spare)
-			spare = c;
-	}
-	if (!spare)
-		return NULL;
-	*ret_why = DW_REASON_QUIC_MALFORMED;
-	if (!udp_id_claim(f->g, dcid, f->id))
-		return NULL;
-	spare->used = true;
-	spare->dcid_n = (uint8_t)dcid.n;
-	memcpy(spare->dcid, dcid.p, dcid.n);
-	return spare;
-}
-
 /* What the bytes of a hello and the map of them take. */
 static size_t cost_of(const struct udp_conn *c)
 {
 	return c->crypto.cap + c->crypto.cap / 8;
+}
+
+static void conn_done(struct gate_udp_flow *f, struct udp_conn *c)
+{
+	udp_unkeep(f, cost_of(c));
+	dw_quic_crypto_done(&c->crypto);
+	*c = (struct udp_conn){ 0 };
+}
+
+/* The connection that begins with this ID; else room for one: the longest silent, if it may be forgotten. NULL: there is none. */
+static struct udp_conn *conn_place(struct gate_udp_flow *f, struct dw_span dcid)
+{
+	struct udp_conn *place = NULL;
+
+	if (!f->conns)
+		f->conns = calloc(UDP_CONNS_MAX, sizeof(*f->conns));
+	for (size_t i = 0; f->conns && i < UDP_CONNS_MAX; i++) {
+		struct udp_conn *c = &f->conns[i];
+		const bool old = c->used && !is_open(c) && f->g->loop.now_ms - c->last_ms >= f->g->udp->id_ms;
+
+		if (c->used && same_id(c, dcid))
+			return c;
+		if ((!c->used || old) && (!place || c->last_ms < place->last_ms))
+			place = c;
+	}
+	return place;
+}
+
+/* The connection that begins with this ID, from now on this flow's (again). NULL: *ret_why. */
+static struct udp_conn *conn_of(struct gate_udp_flow *f, struct dw_span dcid, enum dw_reason *ret_why)
+{
+	struct udp_conn *c = conn_place(f, dcid);
+
+	*ret_why = DW_REASON_GATE_RESOURCES;
+	if (!c)
+		return NULL;
+	*ret_why = DW_REASON_QUIC_MALFORMED;
+	if (!udp_id_claim(f->g, dcid, f->id))
+		return NULL;
+	if (c->used && !same_id(c, dcid))
+		conn_done(f, c);
+	c->used = true;
+	c->last_ms = f->g->loop.now_ms;
+	c->dcid_n = (uint8_t)dcid.n;
+	memmove(c->dcid, dcid.p, dcid.n); /* dcid may be c's own */
+	return c;
 }
 
 void udp_quic_done(struct gate_udp_flow *f)
@@ -106,8 +130,7 @@ void udp_quic_done(struct gate_udp_flow *f)
 		struct udp_conn *c = &f->conns[i];
 		if (c->used && !f->sent)
 			udp_id_release(f->g, (struct dw_span){ c->dcid, c->dcid_n }, f->id);
-		udp_unkeep(f, cost_of(c));
-		dw_quic_crypto_done(&c->crypto);
+		conn_done(f, c);
 	}
 	free(f->conns);
 	f->conns = NULL;
@@ -115,18 +138,18 @@ void udp_quic_done(struct gate_udp_flow *f)
 
 /* Hellos. */
 
-/* False: one name more than can be remembered. */
-static bool remember_name(struct gate_udp_flow *f, const char *name)
+/* The name as the flow keeps it. NULL: one more than can be remembered. */
+static const char *remember_name(struct gate_udp_flow *f, const char *name)
 {
 	for (size_t i = 0; i < UDP_NAMES_MAX; i++) {
 		if (!f->names[i]) {
 			f->names[i] = strdup(name);
-			return f->names[i] != NULL;
+			return f->names[i];
 		}
 		if (strcmp(f->names[i], name) == 0)
-			return true;
+			return f->names[i];
 	}
-	return false;
+	return NULL;
 }
 
 /* As for TCP: an address in place of the client's was reached by one name, and no other speaks for it. */
@@ -135,7 +158,9 @@ static bool misdialled(const struct gate_udp_flow *f, const char *name)
 	return f->dial_name && strcmp(name, f->dial_name) != 0 && !dw_addr_eq(&f->dial, &f->key.dst);
 }
 
-static enum udp_verdict judge_hello(struct gate_udp_flow *f, const struct dw_tls_hello *hello, struct inspect_result *r)
+/* again: it is not the connection's first. */
+static enum udp_verdict judge_hello(struct gate_udp_flow *f, struct udp_conn *c, const struct dw_tls_hello *hello,
+				    bool again, struct inspect_result *r)
 {
 	const struct inspect in = {
 		.policy = f->sandbox->policy,
@@ -149,14 +174,15 @@ static enum udp_verdict judge_hello(struct gate_udp_flow *f, const struct dw_tls
 
 	if (inspect_hello(&in, hello, r) != INSPECT_PASS)
 		return UDP_REFUSE;
-	/* One flow, one name: two of them on one pair of ports are nobody's habit, and easy to refuse. */
-	if (strict && (misdialled(f, r->name) || (f->names[0] && strcmp(f->names[0], r->name) != 0)))
+	if (strict && (misdialled(f, r->name) || (again && (!c->name || strcmp(c->name, r->name) != 0))))
 		return refuse(r, DW_REASON_SNI_MISMATCH);
 	const bool named = hello->has_sni && dw_host_canon(hello->sni, hello->sni_n, canonical, NULL) == DW_HOST_OK;
-	if (!named || !remember_name(f, canonical) || r->loose)
+	c->name = named ? remember_name(f, canonical) : NULL;
+	if (!c->name || r->loose)
 		f->loose = true;
 	if (r->decision.verdict == DW_ALLOW_BY_NAME && f->decision.verdict == DW_ALLOW_BY_NAME)
 		f->decision.rule = r->decision.rule;
+	f->ech = f->ech || r->ech;
 	f->quic_ok = true;
 	return UDP_PASS;
 }
@@ -174,19 +200,22 @@ static struct dw_span unjudged(const struct udp_conn *c)
 
 static enum udp_verdict judge_bytes(struct gate_udp_flow *f, struct udp_conn *c, struct inspect_result *r)
 {
+	const bool again = c->judged > 0;
 	struct dw_tls_hello hello;
 	enum dw_parse status;
 
-	if (c->judged) {
-		const struct dw_span again = unjudged(c);
-		status = dw_tls_hello_message_parse(again.p, again.n, &hello);
+	if (again) {
+		const struct dw_span next = unjudged(c);
+		status = dw_tls_hello_message_parse(next.p, next.n, &hello);
+		if (status == DW_PARSE_OK && c->judged + next.n < c->crypto.high)
+			status = DW_PARSE_BAD; /* what stands behind a gap is no part of it */
 	} else {
 		status = dw_quic_hello(&c->crypto, &hello);
 	}
 	if (status == DW_PARSE_MORE)
 		return UDP_PASS; /* is_waiting() tells */
 	c->judged = c->crypto.high;
-	return status == DW_PARSE_OK ? judge_hello(f, &hello, r) : refuse(r, DW_REASON_QUIC_MALFORMED);
+	return status == DW_PARSE_OK ? judge_hello(f, c, &hello, again, r) : refuse(r, DW_REASON_QUIC_MALFORMED);
 }
 
 /* The frames of an Initial that opened. */
@@ -293,6 +322,17 @@ static enum udp_verdict other(const struct gate_udp_flow *f, bool readable, stru
 }
 
 /*
+ * Versions that servers still answer and that nobody here reads: drafts of version 1, Google's, Facebook's. No client of today
+ * begins with them. Any other number is another protocol's, or a client's that wants to hear of the versions there are.
+ */
+static bool hides_its_name(uint32_t version)
+{
+	const uint32_t family = version >> 8, google = version >> 16;
+
+	return family == 0xff0000 || family == 0xfaceb0 || google == ('Q' << 8 | '0') || google == ('T' << 8 | '0');
+}
+
+/*
  * A datagram that can not be walked to its end: its server may cut it differently, and find an Initial in it. That takes a
  * packet of a known version before it or at its head; other protocols than QUIC may say what they like.
  */
@@ -323,8 +363,12 @@ static enum udp_verdict walk(struct gate_udp_flow *f, const uint8_t *data, size_
 		case DW_QUIC_LONG:
 			v = other(f, true, r);
 			break;
-		case DW_QUIC_NEGOTIATION:
 		case DW_QUIC_UNKNOWN:
+			v = other(f, false, r);
+			if (v == UDP_PASS && hides_its_name(p.version) && !observes(f))
+				v = UDP_DROP;
+			break;
+		case DW_QUIC_NEGOTIATION:
 		case DW_QUIC_OTHER:
 			v = other(f, false, r);
 			break;

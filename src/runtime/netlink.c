@@ -280,6 +280,8 @@ int dw_net_sandbox_addresses(struct dw_nl *nl, uint32_t slot)
 	if (r == 0 && nl->v6)
 		r = link_no_autoconf(nl, ifindex);
 	if (r == 0)
+		r = dw_net_no_udp_segments(nl, SANDBOX_IFNAME);
+	if (r == 0)
 		r = link_up(nl, ifindex);
 	if (r == 0)
 		r = address_add(nl, ifindex, &a4);

@@ -36,6 +36,8 @@ bool dw_net_link_exists(const struct dw_nl *nl, uint32_t slot);
 
 /* In the sandbox's namespace: sysctls (needs the host's /proc), loopback and eth0 up, addresses. */
 int DW_MUST_USE dw_net_sandbox_addresses(struct dw_nl *nl, uint32_t slot);
+/* Datagrams leave by this interface one by one, and are counted so (netfeature.c). */
+int DW_MUST_USE dw_net_no_udp_segments(const struct dw_nl *nl, const char *ifname);
 /* In the sandbox's namespace: default routes and permanent neighbours. */
 int DW_MUST_USE dw_net_sandbox_routes(struct dw_nl *nl);
 /*

@@ -140,8 +140,7 @@ def test_coalesced_behind_something_else(named, far):
 
 @pytest.mark.parametrize("port", [443, OTHER_PORT])
 def test_a_second_connection_on_the_flow(named, far, world, port):
-    lookup(named[1], SECOND)
-    for name in (DENIED, SECOND, None):
+    for name in (DENIED, SECOND, None):  # SECOND is allowed, and not resolved to this address
         with client(named[1], SERVER, port) as s:
             first, same = initial(NAME), initial(NAME)
             exchange(s, first, b"\x40" + bytes(50), same)
@@ -151,6 +150,30 @@ def test_a_second_connection_on_the_flow(named, far, world, port):
             s.send(b"\x40" + bytes(50))  # the flow is gone
             is_refused(s)
         assert far[port].got == []
+
+
+def test_names_of_one_address_from_one_socket(named, far, world):
+    """Go's HTTP/3 speaks to all servers from one socket. Every name has its records, and the bytes are counted once."""
+    slot, ns = named
+    lookup(ns, SECOND)
+    world.gate.forget_events()
+    sent = 0
+    with client(ns, SERVER, 443) as s:
+        for name in (NAME, SECOND, NAME, SECOND):
+            first = initial(name)
+            exchange(s, first)
+            sent += len(first)
+        exchange(s, b"\x40" + bytes(50))
+        starts = [world.gate.decision(proto="udp", addr=SERVER, verdict="allow", name=n) for n in (NAME, SECOND)]
+        assert [e["reason"] for e in starts] == ["allow_name"] * 2
+        assert starts[0]["flow"] != starts[1]["flow"]
+        world.update(slot, 2, allow=[NAME])
+        is_refused(s)
+    ends = [world.gate.decision(proto="udp", closed=True, name=n) for n in (NAME, SECOND)]
+    assert [e["flow"] for e in ends] == [e["flow"] for e in starts]
+    assert [(e["bytes_out"], e["bytes_in"]) for e in ends] == [(sent + 51, sent + 51), (0, 0)]
+    time.sleep(1.2)
+    assert len([e for e in world.gate.events if e.get("verdict") == "allow" and e.get("proto") == "udp"]) == 4
 
 
 def test_a_second_connection_in_pieces_holds_everything(named, far):
@@ -201,9 +224,23 @@ def test_one_connection_on_two_flows(named, far, sandbox):
     assert len(far[443].got) == 2
 
 
+def test_behind_a_second_hello_comes_no_gap(named, far, world):
+    """What fills it later would be a part of the handshake that nobody has looked at."""
+    dcid = os.urandom(8)
+    one, two = hello(NAME), hello(NAME)
+    at = len(one) + len(two)
+    with client(named[1], SERVER, 443) as s:
+        exchange(s, seal(crypto(one), dcid))
+        s.send(seal(crypto(two, len(one)) + crypto(bytes(100), at + 200), dcid, pn=1))
+        is_refused(s)
+    world.gate.decision(proto="udp", addr=SERVER, reason="quic_malformed")
+    assert len(far[443].got) == 1
+
+
 def test_a_second_hello_is_judged(named, far):
     """HelloRetryRequest asks for one, and there are servers that take its name."""
-    for name in (NAME, DENIED):
+    lookup(named[1], SECOND)
+    for name in (NAME, DENIED, SECOND):
         dcid, theirs = os.urandom(8), os.urandom(8)
         one, two = hello(NAME), hello(name)
         with client(named[1], SERVER, 443) as s:
@@ -234,6 +271,20 @@ def test_unknown_versions_never_pass_on_443(named, far):
         exchange(s, b"\x40" + bytes(50))
     with client(named[1], SERVER, OTHER_PORT) as s:
         exchange(s, b"\xcf\x1a\x2a\x3a\x4a\x08" + bytes(1200))
+
+
+@pytest.mark.parametrize("version", [b"\xff\0\0\x1d", b"Q046", b"Q050", b"T051", b"\xfa\xce\xb0\x02"])
+def test_old_versions_hide_their_names(named, net, sandbox, far, version):
+    """Some servers still speak them; on other ports than 443 they would pass for another protocol."""
+    net.dns.names.update({DENIED: [SERVER]})
+    _, wide = sandbox(deny=[DENIED], default_allow=True)
+    for ns, port in ((named[1], OTHER_PORT), (wide, 443)):
+        with client(ns, SERVER, port, 0.3) as s:
+            s.send(b"\xc0" + version + b"\x08" + bytes(1200))
+            with pytest.raises(TimeoutError):
+                s.recv(1)
+            exchange(s, b"\x80" + b"\x7a" + os.urandom(20))
+    assert [len(far[port].got) for port in (OTHER_PORT, 443)] == [1, 1]
 
 
 @pytest.mark.parametrize("port", [443, OTHER_PORT])

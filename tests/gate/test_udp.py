@@ -3,6 +3,7 @@
 
 import errno
 import os
+import signal
 import socket
 import statistics
 import struct
@@ -266,6 +267,38 @@ def test_large_answers_arrive_whole(sandbox, world, server, size, udp):
             assert s.recv(65536) == data
 
 
+def test_a_burst_of_answers_arrives(sandbox, world, udp):
+    """A server sends what a congestion window holds in one go, and the gate has others to serve."""
+    with open("/proc/sys/net/core/rmem_max", encoding="ascii") as f:
+        if int(f.read()) < 1 << 20:
+            pytest.skip("this machine allows sockets no more than the default")
+    count = 300
+
+    replies = []
+
+    def answer(_data, _peer, reply):
+        replies.append(reply)
+        for _ in range(40):
+            reply(b"x" * 1250)
+
+    udp(9005, answer)
+    _, ns = sandbox(allow=[SERVER])
+    with client(ns, SERVER, 9005) as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        for _ in range(2):
+            s.send(b"?")  # a download has begun
+            for _ in range(40):
+                s.recv(2000)
+        os.kill(world.gate.process.pid, signal.SIGSTOP)
+        try:
+            for _ in range(count):
+                replies[0](b"x" * 1250)
+        finally:
+            os.kill(world.gate.process.pid, signal.SIGCONT)
+        for i in range(count):
+            assert len(s.recv(2000)) == 1250, i
+
+
 def test_large_answers_of_two_flows_are_not_mixed(sandbox, world, udp):
     udp(9004, lambda d, _p, reply: reply(d * 8000))
     _, ns = sandbox(allow=[SERVER, SERVER6])
@@ -344,6 +377,21 @@ def test_update_keeps_and_ends(sandbox, world, udp):
         kept.send(b"2")
         assert kept.recv(1) == b"2"
     assert world.gate.request("query", sandbox=f"s{slot}")["flows"] == 1
+
+
+def test_update_to_a_quota_that_is_spent(sandbox, world, udp):
+    far = udp(9001)
+    slot, ns = sandbox(allow=[SERVER])
+    with client(ns, SERVER, 9001, 0.3) as s:
+        s.send(b"x" * 1000)
+        assert len(s.recv(2000)) == 1000
+        world.update(slot, 2, limits={"bytes": 1500}, allow=[SERVER])
+        world.gate.decision(sandbox=f"s{slot}", proto="udp", reason="limit_bytes")
+        assert world.gate.request("query", sandbox=f"s{slot}")["flows"] == 0
+        s.send(b"y")
+        with pytest.raises(TimeoutError):
+            s.recv(1)
+    assert len(far.got) == 1
 
 
 def test_detach_ends_everything(sandbox, world, udp):
@@ -507,3 +555,25 @@ def test_update_takes_a_name_away(named, world, udp):
         kept.send(b"3")
         with pytest.raises(TimeoutError):
             kept.recv(1)
+
+
+def test_update_to_an_observer_keeps_a_flow_to_a_moved_name(net, sandbox, world, udp):
+    far = udp(9001)
+    net.dns.ttl = 0
+    net.dns.names["moved.test"] = [SERVER]
+    slot, ns = sandbox(allow=["moved.test"])
+    lookup(ns, "moved.test")
+    net.dns.names["moved.test"] = [MOVED]
+    time.sleep(1.2)
+    with client(ns, SERVER, 9001) as s:
+        for generation, policy in ((2, {"allow": ["moved.test"], "observe": True}), (3, {"allow": [], "observe": True})):
+            s.send(b"1")
+            assert s.recv(1) == b"1"
+            world.update(slot, generation, **policy)
+        s.send(b"2")
+        assert s.recv(1) == b"2"
+        assert len(set(far.peers)) == 1, "the flow has lived on"
+        world.update(slot, 4, allow=[SERVER])
+        world.gate.decision(proto="udp", addr=SERVER, reason="name_gone")
+    net.dns.names.pop("moved.test")
+    net.dns.ttl = 60

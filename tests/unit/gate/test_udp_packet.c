@@ -121,6 +121,7 @@ static struct gate *gate_with_udp(void)
 
 	g->udp = calloc(1, sizeof(*g->udp));
 	assert_non_null(g->udp);
+	g->udp->id_ms = UDP_ID_MS;
 	return g;
 }
 

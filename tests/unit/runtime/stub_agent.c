@@ -21,6 +21,8 @@
 #include <unistd.h>
 
 #include <linux/netlink.h>
+#include <netinet/in.h>
+#include <netinet/udp.h>
 
 #define CONTROL_FD 3
 #define ANSWER_MAX 60000
@@ -140,6 +142,37 @@ static void say_calls(void)
 	say_result("unknown_call", syscall(999));
 }
 
+static unsigned long sent_packets(void)
+{
+	unsigned long n = 0;
+	char line[512];
+	FILE *f = fopen("/proc/net/dev", "re");
+
+	while (f && fgets(line, sizeof(line), f))
+		sscanf(line, " eth0: %*u %*u %*u %*u %*u %*u %*u %*u %*u %lu", &n);
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* Ten datagrams in one call (UDP_SEGMENT): by how many packets the link has sent more. */
+static void say_segments(void)
+{
+	const struct sockaddr_in to = { .sin_family = AF_INET,
+					.sin_port = htons(9),
+					.sin_addr.s_addr = htonl(0xc0000201) };
+	const int size = 100;
+	char data[1000] = "";
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+	const unsigned long before = sent_packets();
+
+	if (setsockopt(fd, SOL_UDP, UDP_SEGMENT, &size, sizeof(size)) < 0 ||
+	    sendto(fd, data, sizeof(data), 0, (const struct sockaddr *)&to, sizeof(to)) != sizeof(data))
+		say("error %d", errno);
+	close(fd);
+	say("%lu", sent_packets() - before);
+}
+
 static void serve(char op, const char *arg)
 {
 	switch (op) {
@@ -154,6 +187,9 @@ static void serve(char op, const char *arg)
 		break;
 	case 's':
 		say_calls();
+		break;
+	case 'u':
+		say_segments();
 		break;
 	case 'x':
 		_exit(7);

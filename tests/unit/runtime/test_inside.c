@@ -228,6 +228,13 @@ static void test_network(void **state)
 	assert_true(strlen(a6) > 0);
 }
 
+/* The gate namespace counts packets, and one must be one datagram. */
+static void test_datagrams_leave_one_by_one(void **state)
+{
+	(void)state;
+	assert_string_equal(fixture_ask(&box, 'u', ""), "10");
+}
+
 /* The value of a cgroup file of the sandbox, whichever hierarchy has it. */
 static char found[64];
 static char wanted[96];
@@ -326,9 +333,15 @@ int main(void)
 	static const unsigned long ignore[4] = { 1 };
 	syscall(SYS_rt_sigaction, 32, ignore, NULL, sizeof(unsigned long));
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_identity), cmocka_unit_test(test_descriptors), cmocka_unit_test(test_files),
-		cmocka_unit_test(test_mounts),   cmocka_unit_test(test_calls),       cmocka_unit_test(test_network),
-		cmocka_unit_test(test_limits),   cmocka_unit_test(test_programs),
+		cmocka_unit_test(test_identity),
+		cmocka_unit_test(test_descriptors),
+		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_mounts),
+		cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_network),
+		cmocka_unit_test(test_datagrams_leave_one_by_one),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_programs),
 	};
 	const struct CMUnitTest fallback[] = { cmocka_unit_test(test_fallback) };
 	return cmocka_run_group_tests_name("runtime_inside", tests, setup, teardown) +
