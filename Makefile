@@ -6,7 +6,7 @@ PREFIX = /usr/local
 # What `build` needs: the programs, without tests.
 PROGRAMS = src/core,src/policy,src/wire,src/proto,src/loop,src/gate,src/runtime,src/agent,src/daemon,src/cli
 
-.PHONY: all build build-test build-asan demo test lint bench soak fuzz fuzz-live install clean deps
+.PHONY: all build build-test build-asan egress-suite demo test lint bench soak fuzz fuzz-live install clean deps
 
 all: build
 
@@ -27,6 +27,12 @@ build-test: build-test/build.ninja
 	@ninja -C build-test
 build-asan: build-asan/build.ninja
 	@ninja -C build-asan
+
+# The two programs of docs/egress-suite.md, static, in build-egress-suite/egress-suite.
+build-egress-suite/build.ninja: | deps
+	@$(MESON) setup build-egress-suite -Dparts=egress-suite > /dev/null
+egress-suite: build-egress-suite/build.ninja
+	@ninja -C build-egress-suite
 
 # LIVE=1 shows the same against the machine's real network instead of the hermetic one.
 demo: build
@@ -64,4 +70,4 @@ install: build
 	@$(PYTHON) tools/install_sdk.py --prefix=$(PREFIX)
 
 clean:
-	@rm -rf build build-test build-asan build-fuzz
+	@rm -rf build build-test build-asan build-fuzz build-egress-suite
