@@ -48,7 +48,7 @@ pid_t find_keeper(pid_t parent);
 /* Waits until count(arg) is at most max; fails the test after five seconds. */
 #define WAIT_FOR(cond)                                                     \
 	do {                                                               \
-		for (int wait_i_ = 0; wait_i_ < 500 && !(cond); wait_i_++) \
+		for (int wait_i_ = 0; wait_i_ < 2000 && !(cond); wait_i_++) \
 			usleep(10000);                                     \
 		assert_true(cond);                                         \
 	} while (0)
