@@ -89,8 +89,9 @@ struct command_run {
 static void command_run_free(void *arg)
 {
 	struct command_run *run = arg;
-	agent_op_close(&run->op);
+	/* First: its bytes are counted in the sandbox, which the operation holds and may be the last to. */
 	agent_result_done(&run->result);
+	agent_op_close(&run->op);
 	free(run);
 }
 DW_DEFINE_CLEANUP(struct command_run *, command_run_free)

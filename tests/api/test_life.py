@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,23 @@ import pytest
 from conftest import Daemon, build_dir, descendants, eventually
 
 DECLAWD = [str(build_dir() / "src/daemon/declawd")]
+
+
+def test_commands_end_with_their_sandbox(daemon):
+    """The last of them to end lets go of what is left of it, and of the account of its output before that."""
+    for _ in range(8):
+        sandbox = daemon.create()["sandbox_id"]
+        body = {"cmd": "head -c 100000 /dev/zero; sleep 20", "timeout": 30}
+        path = f"/sandboxes/{sandbox}/commands"
+        threads = [threading.Thread(target=daemon.request, args=("POST", path, body), daemon=True) for _ in range(60)]
+        for t in threads:
+            t.start()
+        time.sleep(0.3)
+        daemon.request("DELETE", f"/sandboxes/{sandbox}")
+        for t in threads:
+            t.join(10)
+            assert not t.is_alive()
+    assert daemon.request("GET", "/health").status == 200
 
 
 def test_a_graceful_stop_leaves_nothing(make_daemon):
