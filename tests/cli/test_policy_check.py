@@ -260,8 +260,11 @@ def test_many_targets_from_a_file_and_from_standard_input(declaw, tmp_path):
 
 
 def test_a_misspelt_list_is_told(declaw):
+    """Beside an allow list an unknown member can open nothing; without one it may be a restriction that is not there."""
     done = declaw("policy", "check", "--policy", "-", "a.test", stdin='{"network": {"allow_outs": ["b.test"]}}')
-    assert done.returncode == 0 and "network.allow_outs is not known" in done.stderr
+    assert done.returncode == 2 and done.stdout == "" and "network.allow_outs is not known" in done.stderr
+    done = declaw("policy", "check", "--policy", "-", "a.test", stdin='{"network": {"later": 1, "allow_out": ["a.test"]}}')
+    assert done.returncode == 0 and "network.later is not known" in done.stderr
     done = declaw("policy", "check", "--policy", "-", "a.test", stdin='{"allowed": ["b.test"]}')
     assert done.returncode == 0 and "neither lists nor a network object" in done.stderr
 

@@ -62,6 +62,7 @@ def test_failed_up_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 SCRIPT = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from lab import Lab
 lab = Lab().up()
 print(lab.name, flush=True)
