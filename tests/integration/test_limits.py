@@ -159,4 +159,5 @@ def test_tables_that_a_user_owns(pair: Tuple[Any, Any], table: str) -> None:
         greedy.commands.run("rm /dev/shm/full", user="root")
     left, host_left = int(neighbour.commands.run("python3 /dev/shm/count.py").stdout), host()
     print(f"{table}: neighbour {free}, then {left}; the host {host_free}, then {host_left}")
-    assert free > 0 and left > free - 8 and host_left > host_free - 8
+    # Other programs of the same root come and go meanwhile; a table that the sandbox had filled would have nothing left.
+    assert free > 0 and left > free - 8 and host_left > host_free // 2

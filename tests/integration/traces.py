@@ -169,7 +169,7 @@ class Traces:
         here = networks({p.pid for p in mine} | {self.pid}) - self._foreign
         return Counts(len(mine), len(cgroups(self.keeper)), len(self.gate_links()), len(here), files)
 
-    def settle(self, slots: int, seconds: float = 10) -> Counts:
+    def settle(self, slots: int, seconds: float = 30) -> Counts:
         """Waits until there are exactly so many slots, parked or alive, with nothing on its way; returns the counts."""
 
         def state() -> Any:
