@@ -338,7 +338,7 @@ def test_neighbour_of_a_flood(net, sandbox, world, rate, what):
 
 
 def test_queries_that_no_client_has_never_meet_the_gate(net, sandbox, world):
-    """All queries wait in one queue: past 20,000 a second the ruleset drops those of whoever sends so many."""
+    """All queries wait in one queue: past 50,000 a second the ruleset drops those of whoever sends so many."""
     net.dns.names["good.test"] = [SERVER]
     _, ns = sandbox(allow=["good.test"])
     _, neighbour = sandbox(allow=["good.test"])

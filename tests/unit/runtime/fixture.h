@@ -46,11 +46,11 @@ unsigned gate_links(int gate_fd);
 /* The keeper that is a child of this process; 0 = none. */
 pid_t find_keeper(pid_t parent);
 /* Waits until count(arg) is at most max; fails the test after five seconds. */
-#define WAIT_FOR(cond)                                                     \
-	do {                                                               \
+#define WAIT_FOR(cond)                                                      \
+	do {                                                                \
 		for (int wait_i_ = 0; wait_i_ < 2000 && !(cond); wait_i_++) \
-			usleep(10000);                                     \
-		assert_true(cond);                                         \
+			usleep(10000);                                      \
+		assert_true(cond);                                          \
 	} while (0)
 /* Shuts the test program down (exit status 77: skipped) when it is not run by root. */
 void need_root(void);
