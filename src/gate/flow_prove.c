@@ -20,7 +20,7 @@ bool flow_observes(const struct gate_flow *f)
 /* The same is told once of a flow, and not more than a few things. */
 static bool worth_telling(struct gate_flow *f, const struct inspect_result *r)
 {
-	const uint64_t h = gate_hash_text(f->g, r->name) ^ r->decision.reason;
+	const uint64_t h = gate_hash_bytes(f->g->seed, r->name, strlen(r->name)) ^ r->decision.reason;
 
 	for (size_t i = 0; i < f->observed_n; i++) {
 		if (f->observed[i] == h)

@@ -159,8 +159,8 @@ void gate_flows_rejudge(struct gate *g,
 			struct gate_sandbox *s); /* after a new policy: close what it denies, with a record */
 void gate_flows_close_all(struct gate *g, struct gate_sandbox *s); /* on detach: reset all */
 uint32_t gate_flows_total(const struct gate *g);                   /* TCP and UDP */
-/* A keyed hash of what a sandbox may choose. */
-uint64_t gate_hash_text(const struct gate *g, const char *s);
+/* A keyed hash of what a sandbox may choose: h is the gate's seed, or what came before. */
+uint64_t gate_hash_bytes(uint64_t h, const void *p, size_t n);
 
 /* udp.c */
 int gate_udp_init(struct gate *g);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gate/limits.h"
 
+#include <string.h>
+
 #include "core/defence.h"
 
 /* What everybody may have, however full the gate is otherwise, as long as there is anything left. */
@@ -54,7 +56,8 @@ enum dw_reason gate_limit_name(struct gate *g, struct gate_sandbox *s, const cha
 {
 	if (!dw_policy_rule_is_pattern(s->policy, rule) || !dw_defended(DW_DEFENCE_DNS_NAMES))
 		return DW_REASON_NONE;
-	return dw_name_window_take(&s->names, gate_hash_text(g, name), s->limits.names_per_minute, g->loop.now_ms)
+	return dw_name_window_take(&s->names, gate_hash_bytes(g->seed, name, strlen(name)), s->limits.names_per_minute,
+				   g->loop.now_ms)
 		       ? DW_REASON_NONE
 		       : DW_REASON_LIMIT_DNS_NAMES;
 }

@@ -188,20 +188,9 @@ static bool alone_take(struct gate_records *t, uint64_t id)
 /* Kinds. */
 
 /* Keyed: a sandbox chooses addresses, ports and names, and must not choose the bucket. */
-static uint64_t hash_bytes(uint64_t h, const void *p, size_t n)
-{
-	const uint8_t *b = p;
-
-	while (n-- > 0) {
-		h = (h ^ *b++) * UINT64_C(0x9e3779b97f4a7c15);
-		h ^= h >> 29;
-	}
-	return h;
-}
-
 static uint64_t tenant_hash(const struct gate_records *t, const struct gate_record_key *k)
 {
-	return hash_bytes(t->g->seed ^ k->instance, k->source.b, sizeof(k->source.b));
+	return gate_hash_bytes(t->g->seed ^ k->instance, k->source.b, sizeof(k->source.b));
 }
 
 static uint64_t key_hash(const struct gate_records *t, const struct gate_record_key *k)
@@ -215,9 +204,9 @@ static uint64_t key_hash(const struct gate_records *t, const struct gate_record_
 				     k->rest };
 	uint64_t h = tenant_hash(t, k);
 
-	h = hash_bytes(h, numbers, sizeof(numbers));
-	h = hash_bytes(h, k->addr.b, sizeof(k->addr.b));
-	return hash_bytes(h, k->name, strlen(k->name));
+	h = gate_hash_bytes(h, numbers, sizeof(numbers));
+	h = gate_hash_bytes(h, k->addr.b, sizeof(k->addr.b));
+	return gate_hash_bytes(h, k->name, strlen(k->name));
 }
 
 static bool key_eq(const struct gate_record_key *a, const struct gate_record_key *b)

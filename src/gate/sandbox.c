@@ -38,12 +38,12 @@ struct entry {
 	struct dw_bucket record_rate;
 };
 
-uint64_t gate_hash_text(const struct gate *g, const char *s)
+uint64_t gate_hash_bytes(uint64_t h, const void *p, size_t n)
 {
-	uint64_t h = g->seed;
+	const uint8_t *b = p;
 
-	for (; *s; s++) {
-		h = (h ^ (uint8_t)*s) * UINT64_C(0x9e3779b97f4a7c15);
+	while (n-- > 0) {
+		h = (h ^ *b++) * UINT64_C(0x9e3779b97f4a7c15);
 		h ^= h >> 29;
 	}
 	return h;
