@@ -92,9 +92,7 @@ static void on_target(void *arg, enum target_status status)
 
 	switch (status) {
 	case TARGET_READY:
-		f->dial = f->target.dial;
-		f->dial_name = f->target.name;
-		connect_to(f, &f->dial);
+		connect_to(f, &f->target.dial);
 		return;
 	case TARGET_FAILED:
 		flow_refuse_quietly(f, f->target.why);
@@ -117,11 +115,6 @@ void flow_dial(struct gate_flow *f)
 	t->arg = f;
 	flow_set_state(f, FLOW_RESOLVING);
 	on_target(f, target_find(t, f->decision.verdict));
-}
-
-bool flow_may_dial(const struct gate_flow *f, const struct dw_addr *a)
-{
-	return target_may_dial(&f->target, a);
 }
 
 void flow_dial_event(struct gate_flow *f)

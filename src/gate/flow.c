@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The table of flows: a SYN is judged here, a flow is found, recorded and ended here. */
 #include "gate/flow.h"
-#include "gate/limits.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -101,6 +100,11 @@ void flow_set_state(struct gate_flow *f, enum flow_state state)
 	flow_deadline(f, states[state].deadline_ms);
 }
 
+const char *flow_name(const struct gate_flow *f)
+{
+	return f->name ? f->name : f->target.name;
+}
+
 static struct gate_record record_of(const struct gate_flow *f, const struct dw_decision *d)
 {
 	return (struct gate_record){
@@ -139,7 +143,7 @@ void flow_record_allow(struct gate_flow *f)
 {
 	if (f->recorded)
 		return;
-	flow_record(f, &f->decision, f->name ? f->name : f->dial_name);
+	flow_record(f, &f->decision, flow_name(f));
 	f->allowed = true;
 }
 
@@ -150,7 +154,7 @@ static void record_end(struct gate_flow *f)
 	if (!f->allowed)
 		return;
 	struct gate_record r = record_of(f, &f->decision);
-	r.name = f->name ? f->name : f->dial_name;
+	r.name = flow_name(f);
 	r.closed = true;
 	gate_record(f->g, &r);
 }
@@ -364,13 +368,7 @@ void flow_syn(struct gate *g, struct gate_sandbox *s, const struct dw_packet *p,
 
 	if (known_syn(g, &k, p, packet, n))
 		return;
-	struct dw_decision d = dw_decide_flow(s->policy, &g->floor, DW_PROTO_TCP, &k.dst, k.dport, s->pins);
-	d = dw_decide_observed(s->policy, &g->floor, &k.dst, d);
-	if (d.verdict != DW_DENY) {
-		enum dw_reason limit = gate_limit_flow(g, s);
-		if (limit != DW_REASON_NONE)
-			d = (struct dw_decision){ .reason = limit, .rule = DW_RULE_NONE };
-	}
+	struct dw_decision d = flow_judge_new(g, s, DW_PROTO_TCP, &k);
 	struct gate_flow *f = NULL;
 	if (d.verdict != DW_DENY) {
 		f = n <= FLOW_SYN_MAX ? flow_new(g, s, &k, packet, n) : NULL;

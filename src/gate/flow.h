@@ -91,8 +91,6 @@ struct gate_flow {
 	size_t syn_n;
 
 	struct target target;
-	const char *dial_name; /* whose address is dialled; NULL: the address stands for itself */
-	struct dw_addr dial;
 
 	struct flow_side client, server;
 	struct relay_dir up, down; /* client to server, server to client */
@@ -192,18 +190,26 @@ void flow_watch(struct gate_flow *f); /* from now on; what is in up.buf is looke
 /* ... of a flow whose first n bytes are a hello that passed; until it is answered */
 void flow_watch_answer(struct gate_flow *f, size_t n);
 void flow_watch_read(struct gate_flow *f); /* there is more in up.buf, or the client has ended */
-/* answer_due: the server's next bytes, which may go */
+/* answer_due: the server's next bytes, which may go; none: its end */
 void flow_watch_server(struct gate_flow *f, const uint8_t *p, size_t n);
 void flow_watch_deadline(struct gate_flow *f);
 /* HTTP: up.buf[from..ok) was let through as requests. False: a hello is in it; it was refused. */
 bool flow_watch_http(struct gate_flow *f, size_t from);
+
+/* judge.c: what the policy says of a flow, TCP or UDP, by its addresses alone; what it shows is judged after that */
+struct dw_decision flow_judge(const struct gate *g, const struct gate_sandbox *s, enum dw_proto proto,
+			      const struct flow_key *k);
+/* The same of a flow that is new, held against the limits too. One that is allowed takes a token of the rate. */
+struct dw_decision flow_judge_new(struct gate *g, struct gate_sandbox *s, enum dw_proto proto,
+				  const struct flow_key *k);
+
+const char *flow_name(const struct gate_flow *f); /* that it proved, else the one it is dialled by; may be NULL */
 
 /* flow_rejudge.c holds gate_flows_rejudge and gate_flows_close_all */
 
 /* dial.c: from a judged SYN to a connected server, or to the refusal that the client would have seen */
 void flow_dial(struct gate_flow *f);
 void flow_dial_event(struct gate_flow *f);
-bool flow_may_dial(const struct gate_flow *f, const struct dw_addr *a); /* an address of a name that allows the flow */
 int flow_socket_options(int fd); /* a server socket, or a listener; 0 or negative errno */
 
 /* tun.c */

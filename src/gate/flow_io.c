@@ -204,8 +204,8 @@ static enum relay_result read_client(struct gate_flow *f)
 	return RELAY_OK;
 }
 
-/* The response to an upgrade is read to see its status, and passed on as it comes. */
-static enum relay_result read_upgrade(struct gate_flow *f)
+/* What the server says is looked at once and passed on as it comes. Its end is looked at as no bytes. */
+static enum relay_result read_server(struct gate_flow *f, void (*look)(struct gate_flow *f, const uint8_t *p, size_t n))
 {
 	struct relay_dir *d = &f->down;
 	size_t n = 0;
@@ -214,25 +214,8 @@ static enum relay_result read_upgrade(struct gate_flow *f)
 		return RELAY_OK;
 	enum relay_result r = relay_read(d, f->server.fd, &n);
 	d->ok = d->n;
-	if (n)
-		http_response(f, d->buf + d->n - n, n);
-	else if (d->eof)
-		http_response(f, NULL, 0);
-	return r;
-}
-
-/* What may answer a hello is read once and passed on as it comes. */
-static enum relay_result read_answer(struct gate_flow *f)
-{
-	struct relay_dir *d = &f->down;
-	size_t n = 0;
-
-	if (d->eof || relay_pending(d))
-		return RELAY_OK;
-	enum relay_result r = relay_read(d, f->server.fd, &n);
-	d->ok = d->n;
-	if (n)
-		flow_watch_server(f, d->buf + d->n - n, n);
+	if (n || d->eof)
+		look(f, n ? d->buf + d->n - n : NULL, n);
 	return r;
 }
 
@@ -265,9 +248,9 @@ static enum relay_result step_live(struct gate_flow *f)
 	if (f->state == FLOW_INSPECT || f->state == FLOW_HTTP)
 		r = read_client(f);
 	if (r == RELAY_OK && f->state == FLOW_HTTP && f->http.phase == HTTP_UPGRADE)
-		r = read_upgrade(f);
+		r = read_server(f, http_response);
 	if (r == RELAY_OK && f->state == FLOW_WATCH && f->answer_due)
-		r = read_answer(f);
+		r = read_server(f, flow_watch_server);
 	if (r != RELAY_OK || f->state == FLOW_CLOSING || f->state == FLOW_DEAD)
 		return r;
 	r = relay_pump(pool, &f->up, f->client.fd, f->server.fd);
@@ -400,7 +383,7 @@ void flow_refuse_quota(struct gate_flow *f)
 {
 	const struct dw_decision d = { .reason = DW_REASON_LIMIT_BYTES, .rule = DW_RULE_NONE };
 
-	flow_record(f, &d, f->name ? f->name : f->dial_name);
+	flow_record(f, &d, flow_name(f));
 	flow_abort(f);
 }
 
@@ -410,8 +393,8 @@ static void name_by_pin(struct gate_flow *f)
 	struct dw_pin pin;
 	uint32_t iter = 0;
 
-	if (!f->dial_name && dw_pins_next(f->sandbox->pins, &f->key.dst, &iter, &pin))
-		f->dial_name = pin.name;
+	if (!f->target.name && dw_pins_next(f->sandbox->pins, &f->key.dst, &iter, &pin))
+		f->target.name = pin.name;
 }
 
 void flow_accepted(struct gate_flow *f, int fd)

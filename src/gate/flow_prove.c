@@ -89,8 +89,7 @@ bool flow_observe(struct gate_flow *f, const struct inspect_result *r)
 /* A flow whose pin was stale may be on its way to an address of another name than the one it turns out to want. */
 static bool misdialled(const struct gate_flow *f, const struct inspect_result *r)
 {
-	return f->decision.inspect != DW_INSPECT_DENY_NAMES && f->dial_name && *r->name &&
-	       strcmp(r->name, f->dial_name) != 0 && !dw_addr_eq(&f->dial, &f->key.dst);
+	return f->decision.inspect != DW_INSPECT_DENY_NAMES && *r->name && target_misdialled(&f->target, r->name);
 }
 
 /* The second hello of a connection names what the first one did (RFC 8446 section 4.1.2), or it is for another server. */

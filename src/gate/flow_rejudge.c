@@ -50,10 +50,7 @@ static struct dw_decision judge_strict(const struct gate_flow *f, const struct d
 
 static struct dw_decision judge(const struct gate_flow *f)
 {
-	const struct gate_sandbox *s = f->sandbox;
-	struct dw_decision d =
-		dw_decide_flow(s->policy, &f->g->floor, DW_PROTO_TCP, &f->key.dst, f->key.dport, s->pins);
-	d = dw_decide_observed(s->policy, &f->g->floor, &f->key.dst, d);
+	struct dw_decision d = flow_judge(f->g, f->sandbox, DW_PROTO_TCP, &f->key);
 
 	if (d.verdict == DW_DENY || !past_inspection(f))
 		return d;
@@ -69,29 +66,14 @@ static struct dw_decision judge(const struct gate_flow *f)
 	return d;
 }
 
-/*
- * Whether the floor or the policy took away the address that is dialled in place of the client's. It was reached by one
- * name: neither another name of the client's address nor an entry for that address speaks for it.
- */
-static bool dial_gone(const struct gate_flow *f, const struct dw_decision *d)
-{
-	if (!f->dialled || dw_addr_eq(&f->dial, &f->key.dst))
-		return false;
-	if (dw_policy_observes(f->sandbox->policy))
-		return !flow_may_dial(f, &f->dial);
-	return d->verdict != DW_ALLOW_BY_NAME || !f->dial_name ||
-	       dw_decide_name(f->sandbox->policy, f->dial_name, f->key.dport).verdict == DW_DENY ||
-	       !flow_may_dial(f, &f->dial);
-}
-
 static void rejudge(struct gate_flow *f)
 {
 	struct dw_decision d = judge(f);
 
-	if (d.verdict != DW_DENY && dial_gone(f, &d))
+	if (d.verdict != DW_DENY && f->dialled && target_gone(&f->target, &d))
 		d = deny(DW_REASON_NAME_GONE, d.rule);
 	if (d.verdict == DW_DENY) {
-		flow_record(f, &d, f->name ? f->name : f->dial_name);
+		flow_record(f, &d, flow_name(f));
 		/* It is one of the old policy's, which the record of the end can not name any more. */
 		f->decision.rule = DW_RULE_NONE;
 		flow_answer_held(f);

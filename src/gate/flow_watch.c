@@ -274,6 +274,8 @@ void flow_watch_server(struct gate_flow *f, const uint8_t *p, size_t n)
 	enum dw_tls_answer answer;
 	size_t used;
 
+	if (n == 0)
+		return;
 	do {
 		answer = dw_tls_server_hello_kind(&f->answered, p, n, &used);
 		p += used;

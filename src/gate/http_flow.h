@@ -35,5 +35,5 @@ struct gate_flow;
 void http_advance(struct gate_flow *f);
 /* The client has ended. */
 void http_eof(struct gate_flow *f);
-/* Bytes of the response, while an upgrade waits for it. */
+/* Bytes of the response, while an upgrade waits for it; none: its end. */
 void http_response(struct gate_flow *f, const uint8_t *p, size_t n);

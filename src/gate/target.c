@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gate/target.h"
 
+#include <string.h>
+
 #include "wire/dns.h"
 
 static enum target_status ask_next(struct target *t);
@@ -74,6 +76,29 @@ bool target_may_dial(const struct target *t, const struct dw_addr *a)
 		return false;
 	return !dw_floor_is_private(floor, a) ||
 	       dw_decide_flow(policy, floor, t->proto, a, t->port, NULL).verdict != DW_DENY;
+}
+
+/* Another address than the chosen one. */
+static bool stands_in(const struct target *t)
+{
+	return !dw_addr_eq(&t->dial, &t->dst);
+}
+
+bool target_gone(const struct target *t, const struct dw_decision *d)
+{
+	const struct dw_policy *policy = t->sandbox->policy;
+
+	if (!stands_in(t))
+		return false;
+	if (dw_policy_observes(policy))
+		return !target_may_dial(t, &t->dial);
+	return d->verdict != DW_ALLOW_BY_NAME || !t->name ||
+	       dw_decide_name(policy, t->name, t->port).verdict == DW_DENY || !target_may_dial(t, &t->dial);
+}
+
+bool target_misdialled(const struct target *t, const char *name)
+{
+	return t->name && strcmp(name, t->name) != 0 && stands_in(t);
 }
 
 static void take_answer(struct target *t, const char *name, const struct gate_resolve_result *r, bool *ret_same)

@@ -52,5 +52,14 @@ const char *target_name(const struct target *t);
 /* Whether an address of a name that allows the flow may be dialled for it. */
 bool target_may_dial(const struct target *t, const struct dw_addr *a);
 
+/* Of a target that was READY. */
+/*
+ * Whether the floor or the policy, which says d of the flow now, took away the address that is dialled in place of the chosen one. It was
+ * reached by one name: neither another name of the chosen address nor an entry for that address speaks for it.
+ */
+bool target_gone(const struct target *t, const struct dw_decision *d);
+/* Whether a name that the flow has proven is not the one whose address is dialled in place of the chosen one. */
+bool target_misdialled(const struct target *t, const char *name);
+
 /* The floor once more, right before an address is dialled. NONE, or why not. */
 enum dw_reason target_check(struct gate *g, const struct dw_addr *a);

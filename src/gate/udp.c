@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "gate/limits.h"
-
 static struct gate_udp_flow **find(struct gate *g, const struct flow_key *k)
 {
 	struct gate_udp_flow **p = &g->udp->bucket[flow_key_hash(g, k) % UDP_BUCKETS];
@@ -117,9 +115,9 @@ void udp_record(struct gate_udp_flow *f, const struct dw_decision *d, const char
 	gate_record(f->g, &r);
 }
 
-static const char *name_of(const struct gate_udp_flow *f)
+const char *udp_name(const struct gate_udp_flow *f)
 {
-	return f->names[0] ? f->names[0] : f->dial_name;
+	return f->names[0] ? f->names[0] : f->target.name;
 }
 
 static void record_name(struct gate_udp_flow *f, size_t i, bool closed)
@@ -139,7 +137,7 @@ void udp_record_allow(struct gate_udp_flow *f)
 {
 	if (!f->allowed) {
 		f->allowed = true;
-		udp_record(f, &f->decision, name_of(f));
+		udp_record(f, &f->decision, udp_name(f));
 	}
 	f->names_said = DW_MAX(f->names_said, 1);
 	while (f->names_said < UDP_NAMES_MAX && f->names[f->names_said])
@@ -152,7 +150,7 @@ static void record_end(struct gate_udp_flow *f)
 
 	if (!f->allowed)
 		return;
-	r.name = name_of(f);
+	r.name = udp_name(f);
 	r.closed = true;
 	gate_record(f->g, &r);
 	for (size_t i = 1; i < f->names_said; i++)
@@ -332,13 +330,7 @@ void udp_datagram(struct gate *g, struct gate_sandbox *s, const struct dw_packet
 		tun_unreachable(g, p, DW_UNREACH_PORT);
 		return;
 	}
-	struct dw_decision d = dw_decide_flow(s->policy, &g->floor, DW_PROTO_UDP, &k.dst, k.dport, s->pins);
-	d = dw_decide_observed(s->policy, &g->floor, &k.dst, d);
-	if (d.verdict != DW_DENY) {
-		enum dw_reason limit = gate_limit_flow(g, s);
-		if (limit != DW_REASON_NONE)
-			d = (struct dw_decision){ .reason = limit, .rule = DW_RULE_NONE };
-	}
+	struct dw_decision d = flow_judge_new(g, s, DW_PROTO_UDP, &k);
 	if (d.verdict != DW_DENY) {
 		f = flow_new(g, s, &k, p);
 		if (!f)

@@ -70,7 +70,7 @@ struct gate_udp_flow {
 	enum udp_state state;
 	bool half_open; /* counted in the sandbox */
 	bool allowed;   /* recorded as such: its end is recorded too */
-	bool dialled;   /* the socket is connected; dial and dial_name are set */
+	bool dialled;   /* the socket is connected; the target was READY */
 	bool sent;      /* something went to the far side */
 	bool answered;  /* something came back */
 	bool wide;      /* its socket holds more; counted in the sandbox */
@@ -84,8 +84,6 @@ struct gate_udp_flow {
 	uint8_t quote[UDP_QUOTE_MAX], quote_n; /* of its first datagram, for ICMP errors */
 
 	struct target target;
-	const char *dial_name;
-	struct dw_addr dial;
 	int fd; /* -1 = none */
 	struct dw_watch watch;
 	uint64_t bytes_out, bytes_in;
@@ -128,7 +126,8 @@ void udp_datagram(struct gate *g, struct gate_sandbox *s, const struct dw_packet
 void udp_set_state(struct gate_udp_flow *f, enum udp_state state);
 void udp_arm(struct gate_udp_flow *f); /* after a change of what its deadline depends on */
 void udp_record(struct gate_udp_flow *f, const struct dw_decision *d, const char *name);
-void udp_record_allow(struct gate_udp_flow *f); /* the first call counts; and the first behind a further name */
+const char *udp_name(const struct gate_udp_flow *f); /* that it proved, else the one it is dialled by; may be NULL */
+void udp_record_allow(struct gate_udp_flow *f);      /* the first call counts; and the first behind a further name */
 /* Counts n more (or fewer) bytes that the flow keeps. False: the sandbox keeps too much; they are not counted. */
 bool udp_keep(struct gate_udp_flow *f, size_t n);
 void udp_unkeep(struct gate_udp_flow *f, size_t n);

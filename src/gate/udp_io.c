@@ -200,7 +200,7 @@ static bool from_peer(const struct gate_udp_flow *f, const struct sockaddr_stora
 	uint16_t port = 0;
 	const struct dw_addr a = dw_addr_from_sockaddr(ss, &port);
 
-	return dw_addr_eq(&a, &f->dial) && port == f->key.dport;
+	return dw_addr_eq(&a, &f->target.dial) && port == f->key.dport;
 }
 
 static void widen(struct gate_udp_flow *f)
@@ -286,7 +286,7 @@ static int socket_options(int fd, bool v4)
 static int open_socket(struct gate_udp_flow *f)
 {
 	struct sockaddr_storage ss;
-	const socklen_t n = dw_addr_to_sockaddr(&f->dial, f->key.dport, &ss);
+	const socklen_t n = dw_addr_to_sockaddr(&f->target.dial, f->key.dport, &ss);
 
 	f->fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (f->fd < 0)
@@ -301,7 +301,7 @@ static int open_socket(struct gate_udp_flow *f)
 
 static void connect_to(struct gate_udp_flow *f)
 {
-	enum dw_reason why = target_check(f->g, &f->dial);
+	enum dw_reason why = target_check(f->g, &f->target.dial);
 
 	if (why != DW_REASON_NONE) {
 		refuse(f, why);
@@ -325,8 +325,6 @@ static void on_target(void *arg, enum target_status status)
 
 	switch (status) {
 	case TARGET_READY:
-		f->dial = f->target.dial;
-		f->dial_name = f->target.name;
 		connect_to(f);
 		return;
 	case TARGET_FAILED:

@@ -152,12 +152,6 @@ static const char *remember_name(struct gate_udp_flow *f, const char *name)
 	return NULL;
 }
 
-/* As for TCP: an address in place of the client's was reached by one name, and no other speaks for it. */
-static bool misdialled(const struct gate_udp_flow *f, const char *name)
-{
-	return f->dial_name && strcmp(name, f->dial_name) != 0 && !dw_addr_eq(&f->dial, &f->key.dst);
-}
-
 /* again: it is not the connection's first. */
 static enum udp_verdict judge_hello(struct gate_udp_flow *f, struct udp_conn *c, const struct dw_tls_hello *hello,
 				    bool again, struct inspect_result *r)
@@ -174,7 +168,8 @@ static enum udp_verdict judge_hello(struct gate_udp_flow *f, struct udp_conn *c,
 
 	if (inspect_hello(&in, hello, r) != INSPECT_PASS)
 		return UDP_REFUSE;
-	if (strict && (misdialled(f, r->name) || (again && (!c->name || strcmp(c->name, r->name) != 0))))
+	if (strict &&
+	    (target_misdialled(&f->target, r->name) || (again && (!c->name || strcmp(c->name, r->name) != 0))))
 		return refuse(r, DW_REASON_SNI_MISMATCH);
 	const bool named = hello->has_sni && dw_host_canon(hello->sni, hello->sni_n, canonical, NULL) == DW_HOST_OK;
 	c->name = named ? remember_name(f, canonical) : NULL;

@@ -41,18 +41,15 @@ static struct dw_decision judge_strict(const struct gate_udp_flow *f, const stru
 
 static struct dw_decision judge(const struct gate_udp_flow *f)
 {
-	const struct gate_sandbox *s = f->sandbox;
-	const struct dw_floor *floor = &f->g->floor;
-	struct dw_decision d = dw_decide_flow(s->policy, floor, DW_PROTO_UDP, &f->key.dst, f->key.dport, s->pins);
+	struct dw_decision d = flow_judge(f->g, f->sandbox, DW_PROTO_UDP, &f->key);
 
-	d = dw_decide_observed(s->policy, floor, &f->key.dst, d);
 	if (d.verdict == DW_DENY || !f->sent)
 		return d;
 	switch (d.inspect) {
 	case DW_INSPECT_STRICT:
 		return judge_strict(f, &d);
 	case DW_INSPECT_DENY_NAMES:
-		return dw_decide_observed(s->policy, floor, &f->key.dst, judge_names(f, &d));
+		return dw_decide_observed(f->sandbox->policy, &f->g->floor, &f->key.dst, judge_names(f, &d));
 	case DW_INSPECT_NONE:
 	case DW_INSPECT_OBSERVE:
 		break;
@@ -60,31 +57,16 @@ static struct dw_decision judge(const struct gate_udp_flow *f)
 	return d;
 }
 
-/*
- * Whether the floor or the policy took away the address that is dialled in place of the client's. It was reached by one
- * name: neither another name of the client's address nor an entry for that address speaks for it.
- */
-static bool dial_gone(const struct gate_udp_flow *f, const struct dw_decision *d)
-{
-	if (!f->dialled || dw_addr_eq(&f->dial, &f->key.dst))
-		return false;
-	if (dw_policy_observes(f->sandbox->policy))
-		return !target_may_dial(&f->target, &f->dial);
-	return d->verdict != DW_ALLOW_BY_NAME || !f->dial_name ||
-	       dw_decide_name(f->sandbox->policy, f->dial_name, f->key.dport).verdict == DW_DENY ||
-	       !target_may_dial(&f->target, &f->dial);
-}
-
 static void rejudge(struct gate_udp_flow *f)
 {
 	struct dw_decision d = judge(f);
 
-	if (d.verdict != DW_DENY && dial_gone(f, &d))
+	if (d.verdict != DW_DENY && f->dialled && target_gone(&f->target, &d))
 		d = deny(DW_REASON_NAME_GONE, d.rule);
 	if (d.verdict == DW_DENY) {
 		/* It is one of the old policy's, which the record of the end can not name any more. */
 		f->decision.rule = DW_RULE_NONE;
-		udp_refuse(f, &d, f->names[0] ? f->names[0] : f->dial_name, f->conns || f->loose);
+		udp_refuse(f, &d, udp_name(f), f->conns || f->loose);
 		return;
 	}
 	f->decision = d; /* its rule is one of the new policy's */
@@ -108,7 +90,7 @@ void gate_udp_rejudge(struct gate *g, struct gate_sandbox *s)
 		next = f->next;
 		if (is_spent) {
 			f->decision.rule = DW_RULE_NONE;
-			udp_refuse(f, &spent, f->names[0] ? f->names[0] : f->dial_name, false);
+			udp_refuse(f, &spent, udp_name(f), false);
 		} else {
 			rejudge(f);
 		}
