@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The limits of policy/limits.h as clients, operators and the gate write them: one table of names and ranges. */
+/* The limits of policy/limits.h as clients, operators and the gate write them. */
 #pragma once
 
 #include "core/err.h"

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -17,6 +16,7 @@
 #include "core/netplan.h"
 #include "gate/flow.h"
 #include "gate/sandbox.h"
+#include "gate/udp.h"
 #include "proto/gatep.h"
 
 /* Addresses of the machine shown by "status"; the answer must fit one datagram. */
@@ -93,45 +93,27 @@ static int addrs_of(const struct gate_request *rq, struct dw_addr *addr4, struct
 	return 0;
 }
 
-static int limit32(const json_t *root, const char *key, uint32_t *ret)
-{
-	json_int_t v = 0;
-
-	if (json_object_get(root, key) && (!number_of(root, key, &v) || v > (json_int_t)UINT32_MAX))
-		return -1;
-	*ret = (uint32_t)v;
-	return 0;
-}
-
+/* Any number that the member can hold: dw_limits_fill makes one within its range of it. */
 static int limits_of(const struct gate_request *rq, struct dw_limits *ret, struct dw_err *err)
 {
 	const json_t *root = json_object_get(rq->root, "limits");
-	json_int_t bytes = 0;
-	static const struct {
-		const char *key;
-		size_t off;
-	} fields[] = {
-		{ "flows", offsetof(struct dw_limits, flows) },
-		{ "half_open", offsetof(struct dw_limits, half_open) },
-		{ "flows_per_second", offsetof(struct dw_limits, flows_per_second) },
-		{ "dns_per_second", offsetof(struct dw_limits, dns_per_second) },
-		{ "names_per_minute", offsetof(struct dw_limits, names_per_minute) },
-	};
 	size_t known = 0;
 
 	*ret = (struct dw_limits){ 0 };
 	if (!root || json_is_null(root))
 		return 0;
-	for (size_t i = 0; i < DW_COUNT(fields); i++) {
-		if (limit32(root, fields[i].key, (uint32_t *)((char *)ret + fields[i].off)) < 0)
+	for (size_t i = 0; i < DW_LIMIT_COUNT; i++) {
+		const struct dw_limit *t = &dw_limit_table[i];
+		json_int_t v = 0;
+
+		if (!json_object_get(root, t->name))
+			continue;
+		if (!number_of(root, t->name, &v) || (!t->wide && v > (json_int_t)UINT32_MAX))
 			return dw_err_set(err, DW_ERR_INVALID, "bad_request", "\"limits\": \"%s\" is not a number",
-					  fields[i].key);
-		known += json_object_get(root, fields[i].key) != NULL;
+					  t->name);
+		dw_limit_set(ret, t, (uint64_t)v);
+		known++;
 	}
-	if (json_object_get(root, "bytes") && !number_of(root, "bytes", &bytes))
-		return bad_request(err, "\"limits\": \"bytes\" is not a number");
-	ret->bytes = (uint64_t)bytes;
-	known += json_object_get(root, "bytes") != NULL;
 	if (!json_is_object(root) || known != json_object_size(root))
 		return bad_request(err, "\"limits\" has members that are no limits");
 	return 0;
@@ -262,22 +244,28 @@ static json_t *op_detach(struct gate *g, const struct gate_request *rq, struct d
 	return json_pack("{s:b,s:b}", "ok", 1, "found", s != NULL);
 }
 
-/* flow_n counts both; only flow.c's list has a public shape. */
 static uint32_t udp_flows_of(const struct gate_sandbox *s)
 {
-	uint32_t tcp = 0;
+	uint32_t n = 0;
 
-	for (const struct gate_flow *f = s->flows; f; f = f->next)
-		tcp++;
-	return s->flow_n - tcp;
+	for (const struct gate_udp_flow *f = s->udp_flows; f; f = f->next)
+		n++;
+	return n;
 }
 
 static json_t *limits_json(const struct dw_limits *l)
 {
-	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "flows", (json_int_t)l->flows, "half_open",
-			 (json_int_t)l->half_open, "flows_per_second", (json_int_t)l->flows_per_second,
-			 "dns_per_second", (json_int_t)l->dns_per_second, "names_per_minute",
-			 (json_int_t)l->names_per_minute, "bytes", (json_int_t)l->bytes);
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < DW_LIMIT_COUNT; i++) {
+		const struct dw_limit *t = &dw_limit_table[i];
+
+		if (json_object_set_new(o, t->name, json_integer((json_int_t)dw_limit_get(l, t))) < 0) {
+			json_decref(o);
+			return NULL;
+		}
+	}
+	return o;
 }
 
 static json_t *op_query(struct gate *g, const struct gate_request *rq, struct dw_err *err)

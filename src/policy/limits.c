@@ -2,24 +2,55 @@
 #include "policy/limits.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A name window is emptied a minute after its first name. */
 #define WINDOW_MS 60000u
 
-static uint32_t fill(uint32_t v, uint32_t dflt, uint32_t most)
+/* clang-format off */
+#define NARROW(member) .name = #member, .offset = offsetof(struct dw_limits, member)
+#define WIDE(member)   NARROW(member), .wide = true
+const struct dw_limit dw_limit_table[DW_LIMIT_COUNT] = {
+	{ NARROW(flows), .dflt = DW_LIMIT_FLOWS, .max = DW_LIMIT_FLOWS_MAX, .range = "a whole number between 1 and 16384" },
+	{ NARROW(half_open), .dflt = DW_LIMIT_HALF_OPEN, .max = DW_LIMIT_FLOWS_MAX, .range = "a whole number between 1 and 16384" },
+	{ NARROW(flows_per_second), .dflt = DW_LIMIT_FLOWS_PER_SECOND, .max = DW_LIMIT_RATE_MAX, .range = "a whole number between 1 and 1000000" },
+	{ NARROW(dns_per_second), .dflt = DW_LIMIT_DNS_PER_SECOND, .max = DW_LIMIT_RATE_MAX, .range = "a whole number between 1 and 1000000" },
+	{ NARROW(names_per_minute), .dflt = DW_LIMIT_NAMES_PER_MINUTE, .max = DW_LIMIT_NAMES_MAX, .range = "a whole number between 1 and 100000" },
+	{ WIDE(bytes), .max = DW_LIMIT_BYTES_MAX, .range = "a whole number between 1 and 9007199254740991" },
+};
+/* clang-format on */
+_Static_assert(DW_LIMIT_FLOWS_MAX == 16384 && DW_LIMIT_RATE_MAX == 1000000 && DW_LIMIT_NAMES_MAX == 100000 &&
+		       DW_LIMIT_BYTES_MAX == 9007199254740991,
+	       "as the ranges say");
+
+uint64_t dw_limit_get(const struct dw_limits *l, const struct dw_limit *which)
 {
-	if (v == 0)
-		return dflt;
-	return v < most ? v : most;
+	const char *at = (const char *)l + which->offset;
+	uint64_t wide;
+	uint32_t narrow;
+	if (which->wide)
+		return memcpy(&wide, at, sizeof(wide)), wide;
+	return memcpy(&narrow, at, sizeof(narrow)), narrow;
+}
+
+void dw_limit_set(struct dw_limits *l, const struct dw_limit *which, uint64_t v)
+{
+	char *at = (char *)l + which->offset;
+	const uint32_t narrow = (uint32_t)v;
+	if (which->wide)
+		memcpy(at, &v, sizeof(v));
+	else
+		memcpy(at, &narrow, sizeof(narrow));
 }
 
 void dw_limits_fill(struct dw_limits *l)
 {
-	l->flows = fill(l->flows, DW_LIMIT_FLOWS, DW_LIMIT_FLOWS_MAX);
-	l->half_open = fill(l->half_open, DW_LIMIT_HALF_OPEN, DW_LIMIT_FLOWS_MAX);
-	l->flows_per_second = fill(l->flows_per_second, DW_LIMIT_FLOWS_PER_SECOND, DW_LIMIT_RATE_MAX);
-	l->dns_per_second = fill(l->dns_per_second, DW_LIMIT_DNS_PER_SECOND, DW_LIMIT_RATE_MAX);
-	l->names_per_minute = fill(l->names_per_minute, DW_LIMIT_NAMES_PER_MINUTE, DW_LIMIT_NAMES_MAX);
+	for (size_t i = 0; i < DW_LIMIT_COUNT; i++) {
+		const struct dw_limit *t = &dw_limit_table[i];
+		const uint64_t v = dw_limit_get(l, t);
+		if (t->dflt)
+			dw_limit_set(l, t, v ? DW_MIN(v, t->max) : t->dflt);
+	}
 }
 
 bool dw_bucket_take(struct dw_bucket *b, uint32_t rate, uint64_t now_ms)

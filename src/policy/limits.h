@@ -28,6 +28,26 @@ struct dw_limits {
 #define DW_LIMIT_RATE_MAX  1000000u
 #define DW_LIMIT_NAMES_MAX 100000u
 
+/* Beyond this a number is not exact in every client's JSON. */
+#define DW_LIMIT_BYTES_MAX 9007199254740991u
+
+/* One limit, for whoever reads or writes it by its name. */
+struct dw_limit {
+	const char *name;
+	uint64_t dflt;     /* 0: unlimited */
+	uint64_t max;      /* the most that can be asked for; the least is 1 */
+	const char *range; /* the two in words: "a whole number between 1 and ..." */
+	size_t offset;     /* in struct dw_limits */
+	bool wide;         /* 64 bits */
+};
+/* Each of struct dw_limits, in its order. */
+#define DW_LIMIT_COUNT 6
+extern const struct dw_limit dw_limit_table[DW_LIMIT_COUNT];
+
+uint64_t dw_limit_get(const struct dw_limits *l, const struct dw_limit *which);
+/* v must fit the member: nothing else is checked. */
+void dw_limit_set(struct dw_limits *l, const struct dw_limit *which, uint64_t v);
+
 /* Defaults for what is 0, and nothing above the most. */
 void dw_limits_fill(struct dw_limits *l);
 

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 
 #include "gate/control.h"
-#include "gate/flow.h"
+#include "gate/udp.h"
 #include "proto/gatep.h"
 
 struct fixture {
@@ -212,14 +212,14 @@ static json_int_t member(const json_t *o, const char *key)
 static void test_query(void **state)
 {
 	struct fixture *f = *state;
-	struct gate_flow tcp[2] = { { .next = &tcp[1] } };
+	static struct gate_udp_flow udp[3] = { { .next = &udp[1] }, { .next = &udp[2] } };
 	struct gate_sandbox *s;
-	const json_t *limits;
+	char limits[256] = "";
 	json_t *o;
 
 	attach_one(f);
 	s = gate_sandbox_by_id(f->g, "one");
-	s->flows = tcp;
+	s->udp_flows = udp;
 	s->flow_n = 5;
 	s->half_open_n = 2;
 	s->query_n = 3;
@@ -233,15 +233,10 @@ static void test_query(void **state)
 	assert_int_equal(member(o, "pins"), 0);
 	assert_int_equal(member(o, "bytes_out"), 10);
 	assert_int_equal(member(o, "bytes_in"), 1ll << 41);
-	limits = json_object_get(o, "limits");
-	assert_int_equal(json_object_size(limits), 6);
-	assert_int_equal(member(limits, "flows"), DW_LIMIT_FLOWS);
-	assert_int_equal(member(limits, "half_open"), DW_LIMIT_HALF_OPEN);
-	assert_int_equal(member(limits, "flows_per_second"), DW_LIMIT_FLOWS_PER_SECOND);
-	assert_int_equal(member(limits, "dns_per_second"), DW_LIMIT_DNS_PER_SECOND);
-	assert_int_equal(member(limits, "names_per_minute"), DW_LIMIT_NAMES_PER_MINUTE);
-	assert_int_equal(member(limits, "bytes"), 0);
-	s->flows = NULL;
+	assert_true(json_dumpb(json_object_get(o, "limits"), limits, sizeof(limits) - 1, JSON_COMPACT) > 0);
+	assert_string_equal(limits, "{\"flows\":1024,\"half_open\":256,\"flows_per_second\":2000,"
+				    "\"dns_per_second\":1000,\"names_per_minute\":120,\"bytes\":0}");
+	s->udp_flows = NULL;
 	s->flow_n = s->half_open_n = s->query_n = 0;
 	expect_ok(o, 2);
 }
@@ -282,29 +277,40 @@ static void test_limits(void **state)
 /* Limits that are not as agreed change nothing: an older gate must not do half of what is asked. */
 static void test_bad_limits(void **state)
 {
-	static const char *const rows[] = {
-		"7",
-		"[]",
-		"\"flows\"",
-		"{\"flows\":-1}",
-		"{\"flows\":\"7\"}",
-		"{\"flows\":1.5}",
-		"{\"flows\":4294967296}",
-		"{\"flows\":null}",
-		"{\"bytes\":-1}",
-		"{\"bytes\":9007199254740993}",
-		"{\"packets\":1}",
-		"{\"flows\":1,\"\":1}",
+	static const char unknown[] = "\"limits\" has members that are no limits";
+	static const char flows[] = "\"limits\": \"flows\" is not a number";
+	static const char bytes[] = "\"limits\": \"bytes\" is not a number";
+	static const struct {
+		const char *limits, *message;
+	} rows[] = {
+		{ "7", unknown },
+		{ "[]", unknown },
+		{ "\"flows\"", unknown },
+		{ "{\"flows\":-1}", flows },
+		{ "{\"flows\":\"7\"}", flows },
+		{ "{\"flows\":1.5}", flows },
+		{ "{\"flows\":4294967296}", flows },
+		{ "{\"flows\":null}", flows },
+		{ "{\"names_per_minute\":4294967296}", "\"limits\": \"names_per_minute\" is not a number" },
+		{ "{\"bytes\":-1}", bytes },
+		{ "{\"bytes\":9007199254740993}", bytes },
+		{ "{\"bytes\":-1,\"flows\":-1,\"packets\":1}", flows },
+		{ "{\"packets\":1}", unknown },
+		{ "{\"flows\":1,\"\":1}", unknown },
 	};
 	struct fixture *f = *state;
 	int fd = policy_fd("example.org", SEALS);
 	char request[512];
+	json_t *o;
 
 	attach_one(f);
 	for (size_t i = 0; i < DW_COUNT(rows); i++) {
 		snprintf(request, sizeof(request),
-			 "{\"seq\":5,\"op\":\"update\",\"sandbox\":\"one\",\"generation\":9,\"limits\":%s}", rows[i]);
-		expect_error(ask(f, request, fd), 5, "bad_request");
+			 "{\"seq\":5,\"op\":\"update\",\"sandbox\":\"one\",\"generation\":9,\"limits\":%s}",
+			 rows[i].limits);
+		o = ask(f, request, fd);
+		assert_string_equal(json_string_value(json_object_get(o, "message")), rows[i].message);
+		expect_error(o, 5, "bad_request");
 	}
 	assert_int_equal(gate_sandbox_by_id(f->g, "one")->generation, 3);
 	assert_int_equal(gate_sandbox_by_id(f->g, "one")->limits.flows, DW_LIMIT_FLOWS);

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -36,6 +37,37 @@ static void test_fill(void **state)
 	assert_int_equal(l.dns_per_second, DW_LIMIT_RATE_MAX);
 	assert_int_equal(l.names_per_minute, DW_LIMIT_NAMES_MAX);
 	assert_true(l.bytes == UINT64_MAX);
+}
+
+/* The table names every member, and says the range that it holds. */
+static void test_table(void **state)
+{
+	static const char *const names[] = { "flows",          "half_open",        "flows_per_second",
+					     "dns_per_second", "names_per_minute", "bytes" };
+	struct dw_limits l = { 0 };
+	char range[64];
+	assert_int_equal(DW_COUNT(names), DW_LIMIT_COUNT);
+	for (size_t i = 0; i < DW_LIMIT_COUNT; i++) {
+		const struct dw_limit *t = &dw_limit_table[i];
+		assert_string_equal(t->name, names[i]);
+		snprintf(range, sizeof(range), "a whole number between 1 and %llu", (unsigned long long)t->max);
+		assert_string_equal(t->range, range);
+		dw_limit_set(&l, t, i + 1);
+		assert_int_equal(dw_limit_get(&l, t), i + 1);
+	}
+	assert_int_equal(l.flows, 1);
+	assert_int_equal(l.half_open, 2);
+	assert_int_equal(l.flows_per_second, 3);
+	assert_int_equal(l.dns_per_second, 4);
+	assert_int_equal(l.names_per_minute, 5);
+	assert_int_equal(l.bytes, 6);
+	/* Each in its own width, beside the others. */
+	dw_limit_set(&l, &dw_limit_table[4], UINT32_MAX);
+	dw_limit_set(&l, &dw_limit_table[5], UINT64_MAX);
+	assert_int_equal(l.dns_per_second, 4);
+	assert_int_equal(l.names_per_minute, UINT32_MAX);
+	assert_true(dw_limit_get(&l, &dw_limit_table[5]) == UINT64_MAX);
+	assert_int_equal(dw_limit_get(&l, &dw_limit_table[4]), UINT32_MAX);
 }
 
 /* How many tokens there are to be had at one time. */
@@ -196,11 +228,17 @@ static void test_window_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fill),        cmocka_unit_test(test_burst_and_rate),
-		cmocka_unit_test(test_exact),       cmocka_unit_test(test_extremes),
-		cmocka_unit_test(test_backwards),   cmocka_unit_test(test_rate_changes),
-		cmocka_unit_test(test_window),      cmocka_unit_test(test_window_none),
-		cmocka_unit_test(test_window_zero), cmocka_unit_test(test_window_backwards),
+		cmocka_unit_test(test_fill),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_burst_and_rate),
+		cmocka_unit_test(test_exact),
+		cmocka_unit_test(test_extremes),
+		cmocka_unit_test(test_backwards),
+		cmocka_unit_test(test_rate_changes),
+		cmocka_unit_test(test_window),
+		cmocka_unit_test(test_window_none),
+		cmocka_unit_test(test_window_zero),
+		cmocka_unit_test(test_window_backwards),
 		cmocka_unit_test(test_window_many),
 	};
 	return cmocka_run_group_tests_name("limits", tests, NULL, NULL);
