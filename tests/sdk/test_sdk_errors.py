@@ -14,6 +14,7 @@ from sdk_stub import CREATED, Answer, Request, Stub, reply
 import declaw
 from declaw import Sandbox, exceptions
 from declaw.api.client import ApiClient
+from declaw.api.transport import AnswerTimeout, ConnectionLost, Pool
 
 RUN_OK = reply(200, {"stdout": "", "stderr": "", "exit_code": 0})
 
@@ -228,6 +229,30 @@ def test_short_stream_is_an_error(stub: Stub, sbx: Sandbox) -> None:
     stream = sbx.files.read("/x", "stream")
     with pytest.raises(declaw.SandboxException, match="middle"):
         list(stream)
+
+
+@pytest.mark.parametrize("how", ["read", "read_some"])
+@pytest.mark.parametrize(
+    "body, kind, text",
+    [
+        (b"5\r\nhe", AnswerTimeout, "no more of the answer came in time"),
+        (b"zz\r\n", ConnectionLost, "the connection broke in the middle of the answer: IncompleteRead(0 bytes read)"),
+    ],
+)
+def test_an_answer_that_does_not_end(stub: Stub, how: str, body: bytes, kind: type, text: str) -> None:
+    """What both ways of reading say of it; nothing is read from that connection again."""
+    stub.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    pool = Pool(f"http://{stub.domain}")
+    response = pool.send("GET", "/", {}, None, 0.2)
+    with pytest.raises(kind) as caught:
+        while getattr(response, how)():
+            pass
+    assert str(caught.value) == text and caught.value.__cause__ is not None
+    assert not getattr(caught.value, "stale", False)
+    stub.answer(RUN_OK)
+    pool.send("GET", "/", {}, None, 5).read()
+    assert stub.connections == 2
+    pool.close()
 
 
 def test_closed_stream_gives_its_connection_up(stub: Stub, sbx: Sandbox) -> None:

@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
 from typing import Iterator, List, Mapping, Optional, Union
 from urllib.parse import urlsplit
@@ -76,16 +77,21 @@ class Response:
         if raw.isclosed():  # no body at all
             self._finish()
 
-    def read(self, n: Optional[int] = None) -> bytes:
-        """The whole body, or up to n bytes of it; b"" at its end."""
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            data = self._raw.read(n)
+            yield
         except socket.timeout as e:
             self.close()
             raise AnswerTimeout("no more of the answer came in time") from e
         except (OSError, HTTPException) as e:
             self.close()
             raise ConnectionLost(f"the connection broke in the middle of the answer: {e!r}", stale=False) from e
+
+    def read(self, n: Optional[int] = None) -> bytes:
+        """The whole body, or up to n bytes of it; b"" at its end."""
+        with self._reading():
+            data = self._raw.read(n)
         if self._raw.isclosed() and self._raw.length:  # read(n) takes an early end for the end
             self.close()
             raise ConnectionLost("the connection broke in the middle of the answer", stale=False)
@@ -95,14 +101,8 @@ class Response:
 
     def read_some(self) -> bytes:
         """What has come, as soon as anything has; b"" at the end of the body. For answers without an end in sight."""
-        try:
+        with self._reading():
             data = self._raw.read1(1 << 16)
-        except socket.timeout as e:
-            self.close()
-            raise AnswerTimeout("no more of the answer came in time") from e
-        except (OSError, HTTPException) as e:
-            self.close()
-            raise ConnectionLost(f"the connection broke in the middle of the answer: {e!r}", stale=False) from e
         if not data:
             self._finish()
         return data
