@@ -165,17 +165,24 @@ static int no_memory(struct dw_err *err)
 	return dw_err_set(err, DW_ERR_LIMIT, "output_too_large", "no memory for the command's output");
 }
 
-/* For a command that runs longer than some clients wait for the head of an answer (300 s). */
-static int reply_slowly(struct command_run *run_take, struct http_reply *rp, struct dw_err *err)
+/* JSON of n bytes that next writes piece by piece. */
+static int reply_pieces(struct command_run *run_take, uint64_t n, MHD_ContentReaderCallback next, struct http_reply *rp,
+			struct dw_err *err)
 {
 	DW_AUTO(command_run_free) struct command_run *run = run_take;
-	run->space_ms = DW_MIN(silent_ms(), (int64_t)DAEMON_COMMAND_SPACE_MS);
-	rp->response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, slow_next, run, command_run_free);
+	rp->response = MHD_create_response_from_callback(n, 65536, next, run, command_run_free);
 	if (!rp->response)
 		return no_memory(err);
 	DW_IGNORE(DW_TAKE(run)); /* the response's now */
 	MHD_add_response_header(rp->response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
 	return 0;
+}
+
+/* For a command that runs longer than some clients wait for the head of an answer (300 s). */
+static int reply_slowly(struct command_run *run_take, struct http_reply *rp, struct dw_err *err)
+{
+	run_take->space_ms = DW_MIN(silent_ms(), (int64_t)DAEMON_COMMAND_SPACE_MS);
+	return reply_pieces(run_take, MHD_SIZE_UNKNOWN, slow_next, rp, err);
 }
 
 /* Short ones at once; a long one piece by piece, as the client takes it. */
@@ -191,12 +198,7 @@ static int reply_result(struct command_run *run_take, struct http_reply *rp, str
 		rp->text[result_text_read(&run->text, rp->text, n)] = '\0';
 		return 0;
 	}
-	rp->response = MHD_create_response_from_callback(n, 65536, next_text, run, command_run_free);
-	if (!rp->response)
-		return no_memory(err);
-	DW_IGNORE(DW_TAKE(run)); /* the response's now */
-	MHD_add_response_header(rp->response, MHD_HTTP_HEADER_CONTENT_TYPE, "application/json");
-	return 0;
+	return reply_pieces(DW_TAKE(run), n, next_text, rp, err);
 }
 
 int api_command_run(struct http_request *rq, struct http_reply *rp, struct dw_err *err)

@@ -202,13 +202,18 @@ int manager_info(struct manager *m, const char *id, struct record *ret, struct d
 	return 0;
 }
 
+/* To kill one that has ended is fine; NOT_FOUND when there never was one. */
+static int kill_ended(struct manager *m, const char *id, struct dw_err *err)
+{
+	auto_record struct record dead = { 0 };
+	return info_from_store(m, id, &dead, err);
+}
+
 int manager_kill(struct manager *m, const char *id, const char *reason, struct dw_err *err)
 {
 	struct sandbox *s = lookup(m, id, false);
-	if (!s) {
-		auto_record struct record dead = { 0 };
-		return info_from_store(m, id, &dead, err);
-	}
+	if (!s)
+		return kill_ended(m, id, err);
 	pthread_mutex_lock(&m->lock);
 	/* Whoever takes it apart already does it for this caller too. */
 	while (s->dying)
@@ -228,10 +233,8 @@ int manager_kill(struct manager *m, const char *id, const char *reason, struct d
 int manager_kill_async(struct manager *m, const char *id, const char *reason, struct dw_err *err)
 {
 	struct sandbox *s = lookup(m, id, false);
-	if (!s) {
-		auto_record struct record dead = { 0 };
-		return info_from_store(m, id, &dead, err);
-	}
+	if (!s)
+		return kill_ended(m, id, err);
 	pthread_mutex_lock(&m->lock);
 	manager_condemn(s, reason);
 	pthread_mutex_unlock(&m->lock);

@@ -12,6 +12,14 @@ static const char *const not_of_policy[] = { "limit_flows",     "limit_flow_rate
 					     "limit_dns_names", "limit_bytes",     "gate_resources",  "resolver_failed",
 					     "name_gone",       "pin_limit" };
 
+static bool any_of(const char *const *words, size_t n, const char *word)
+{
+	while (n--)
+		if (strcmp(words[n], word) == 0)
+			return true;
+	return false;
+}
+
 /*
  * The name on the flow would not have been enough, so an entry for that name would not have opened it: only its address would.
  * The opposites are the reasons that are about which names are listed.
@@ -20,18 +28,7 @@ static bool needs_address(const char *would)
 {
 	static const char *const by_name[] = { "not_in_allow_out", "deny_entry",      "deny_default",
 					       "name_not_allowed", "sni_not_allowed", "host_not_allowed" };
-	for (size_t i = 0; i < DW_COUNT(by_name); i++)
-		if (strcmp(by_name[i], would) == 0)
-			return false;
-	return true;
-}
-
-static bool any_of(const char *const *words, size_t n, const char *word)
-{
-	while (n--)
-		if (strcmp(words[n], word) == 0)
-			return true;
-	return false;
+	return !any_of(by_name, DW_COUNT(by_name), would);
 }
 
 static const char what[] = "storing what was observed";
