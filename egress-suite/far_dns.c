@@ -233,9 +233,19 @@ static void find(struct reply *r, const struct question *q, const char *nonce)
 	}
 }
 
-size_t far_dns_answer(const uint8_t *q, size_t n, const struct eg_addr *src, bool tcp, uint8_t *out, size_t size)
+static void log_query(const struct question *q, const struct eg_addr *src, bool tcp, const char *nonce)
 {
 	struct eg_buf extra = { 0 };
+
+	eg_text(&extra, ", \"transport\": \"%s\", \"type\": %u, \"name\": ", tcp ? "tcp" : "udp", q->type);
+	eg_json(&extra, q->name, strlen(q->name));
+	eg_u8(&extra, 0);
+	far_log("query", NULL, 0, src, nonce, (const char *)extra.p);
+	eg_free(&extra);
+}
+
+size_t far_dns_answer(const uint8_t *q, size_t n, const struct eg_addr *src, bool tcp, uint8_t *out, size_t size)
+{
 	struct question question = { .name = "" };
 	struct reply r = { .rcode = 1 };
 	char nonce[EG_NONCE + 1] = "";
@@ -243,22 +253,10 @@ size_t far_dns_answer(const uint8_t *q, size_t n, const struct eg_addr *src, boo
 	size_t found = 0;
 	int nonces = 0;
 
-	for (size_t at = 0; eg_nonce_find(q, n, at, nonce, &found); at = found + 1, nonces++) {
-		eg_text(&extra, ", \"transport\": \"%s\", \"type\": %u, \"name\": ", tcp ? "tcp" : "udp",
-			question.type);
-		eg_json(&extra, question.name, strlen(question.name));
-		eg_u8(&extra, 0);
-		far_log("query", NULL, 0, src, nonce, (const char *)extra.p);
-		extra.n = 0;
-	}
-	if (nonces == 0) {
-		eg_text(&extra, ", \"transport\": \"%s\", \"type\": %u, \"name\": ", tcp ? "tcp" : "udp",
-			question.type);
-		eg_json(&extra, question.name, strlen(question.name));
-		eg_u8(&extra, 0);
-		far_log("query", NULL, 0, src, NULL, (const char *)extra.p);
-	}
-	eg_free(&extra);
+	for (size_t at = 0; eg_nonce_find(q, n, at, nonce, &found); at = found + 1, nonces++)
+		log_query(&question, src, tcp, nonce);
+	if (nonces == 0)
+		log_query(&question, src, tcp, NULL);
 	if (n < 12)
 		return 0;
 	if (ok) {
