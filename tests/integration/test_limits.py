@@ -146,18 +146,27 @@ def test_tables_that_a_user_owns(pair: Tuple[Any, Any], table: str) -> None:
     greedy, neighbour = pair
     count = TAKE.format(SHARED_TABLES[table], LET_GO)
 
-    def host() -> int:
-        done = subprocess.run([sys.executable, "-c", count], stdout=subprocess.PIPE, check=True, timeout=20 * SLOW)
-        return int(done.stdout)
+    def host(enough: int) -> int:
+        """The most of up to five counts: others of the same root count meanwhile, for a moment each; a sandbox would not let go."""
+        most = 0
+        for attempt in range(5):
+            if attempt:
+                time.sleep(1)
+            done = subprocess.run([sys.executable, "-c", count], stdout=subprocess.PIPE, check=True, timeout=20 * SLOW)
+            most = max(most, int(done.stdout))
+            if most > enough:
+                break
+        return most
 
     neighbour.files.write("/dev/shm/count.py", count)
-    free, host_free = int(neighbour.commands.run("python3 /dev/shm/count.py").stdout), host()
+    free = int(neighbour.commands.run("python3 /dev/shm/count.py").stdout)
+    host_free = host(free // 2)
     greedy.files.write("/dev/shm/take.py", TAKE.format(SHARED_TABLES[table], HOLD))
     for user in ("user", "root"):
         greedy.commands.run("python3 /dev/shm/take.py > /dev/null 2>&1 & until [ -e /dev/shm/full ]; do sleep 0.01; done",
                             user=user, timeout=20 * SLOW)
         greedy.commands.run("rm /dev/shm/full", user="root")
-    left, host_left = int(neighbour.commands.run("python3 /dev/shm/count.py").stdout), host()
+    left, host_left = int(neighbour.commands.run("python3 /dev/shm/count.py").stdout), host(host_free // 2)
     print(f"{table}: neighbour {free}, then {left}; the host {host_free}, then {host_left}")
     # Other programs of the same root come and go meanwhile; a table that the sandbox had filled would have nothing left.
     assert free > 0 and left > free - 8 and host_left > host_free // 2
