@@ -30,19 +30,18 @@ bool dw_addr_parse(const char *s, size_t n, struct dw_addr *ret)
 	char text[DW_ADDR_STRLEN];
 	if (n == 0 || n >= sizeof(text) || memchr(s, '\0', n))
 		return false;
+	/* Only IPv6 has a ':', and IPv4 begins with a digit: most names need no closer look. */
+	const bool six = memchr(s, ':', n) != NULL;
+	if (!six && (s[0] < '0' || s[0] > '9'))
+		return false;
 	memcpy(text, s, n);
 	text[n] = '\0';
 
 	uint8_t b[16];
-	if (inet_pton(AF_INET, text, b) == 1) {
-		*ret = dw_addr_from4(b);
-		return true;
-	}
-	if (inet_pton(AF_INET6, text, b) == 1) {
-		*ret = dw_addr_from6(b);
-		return true;
-	}
-	return false;
+	if (inet_pton(six ? AF_INET6 : AF_INET, text, b) != 1)
+		return false;
+	*ret = six ? dw_addr_from6(b) : dw_addr_from4(b);
+	return true;
 }
 
 static void clear_host_bits(struct dw_prefix *p)

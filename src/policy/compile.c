@@ -21,6 +21,7 @@ struct compiler {
 	uint32_t n, regexes;
 	uint8_t *keys;
 	size_t keys_n, keys_cap;
+	struct dw_entry parsed; /* the entry at hand: here, because it is too large to be cleared for each */
 	struct dw_err *err;
 };
 
@@ -127,32 +128,32 @@ static int add_entry(struct compiler *c, enum dw_list list, size_t i, const char
 		return refuse(c, list, i, "", 0, "a missing entry");
 	/* One more than the limit is enough to see that it is over. */
 	size_t n = strnlen(text, DW_POLICY_ENTRY_MAXLEN + 1);
-	struct dw_entry parsed;
+	const struct dw_entry *parsed = &c->parsed;
 	const char *why;
-	if (!dw_entry_parse(text, n, &parsed, &why))
+	if (!dw_entry_parse(text, n, &c->parsed, &why))
 		return refuse(c, list, i, text, n, why);
-	if (parsed.kind == DW_ENTRY_REGEX) {
+	if (parsed->kind == DW_ENTRY_REGEX) {
 		char buf[160];
 		if (++c->regexes > DW_POLICY_MAX_REGEX)
 			return dw_err_set(c->err, DW_ERR_INVALID, CODE_LARGE,
 					  "network.%s[%zu]: more than %u regular expressions in one policy",
 					  list_names[list], i, DW_POLICY_MAX_REGEX);
-		why = why_not_regex(&parsed, buf, sizeof(buf));
+		why = why_not_regex(parsed, buf, sizeof(buf));
 		if (why)
 			return refuse(c, list, i, text, n, why);
 	}
-	if (list == DW_LIST_ALLOW && parsed.kind == DW_ENTRY_PREFIX && dw_prefix_never_opens(&parsed.prefix))
+	if (list == DW_LIST_ALLOW && parsed->kind == DW_ENTRY_PREFIX && dw_prefix_never_opens(&parsed->prefix))
 		return refuse(c, list, i, text, n,
 			      "no policy can open loopback, reserved, embedded-IPv4 or sandbox addresses");
 
 	struct dw_draft_entry *e = &c->entries[c->n];
 	*e = (struct dw_draft_entry){ .text = text,
 				      .text_n = (uint16_t)n,
-				      .port_lo = parsed.port_lo,
-				      .port_hi = parsed.port_hi,
+				      .port_lo = parsed->port_lo,
+				      .port_hi = parsed->port_hi,
 				      .list = (uint8_t)list,
-				      .kind = (uint8_t)parsed.kind };
-	if (add_parsed(c, &parsed, e) < 0)
+				      .kind = (uint8_t)parsed->kind };
+	if (add_parsed(c, parsed, e) < 0)
 		return -1;
 	c->n++;
 	return 0;

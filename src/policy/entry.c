@@ -10,6 +10,15 @@ struct text {
 	size_t n;
 };
 
+/* An entry whose name is not yet in its canonical form. Small, because a policy has thousands of entries. */
+struct draft {
+	enum dw_entry_kind kind;
+	uint16_t port_lo, port_hi;
+	struct dw_prefix prefix;
+	struct text host; /* HOST and SUFFIX */
+	struct text regex;
+};
+
 static bool bad(const char **ret_why, const char *why)
 {
 	*ret_why = why;
@@ -39,7 +48,7 @@ static bool port_number(const char *s, size_t n, uint16_t *ret)
 }
 
 /* What follows the ':': a port or a range. */
-static bool ports(struct text t, struct dw_entry *e, const char **ret_why)
+static bool ports(struct text t, struct draft *e, const char **ret_why)
 {
 	if (t.n == 0)
 		return bad(ret_why, "nothing follows the ':' (a port 1 to 65535, or a range such as 8000-8999)");
@@ -58,7 +67,7 @@ static bool ports(struct text t, struct dw_entry *e, const char **ret_why)
 }
 
 /* Cuts ":port" off a text that has at most one ':'. */
-static bool cut_ports(struct text *t, struct dw_entry *e, const char **ret_why)
+static bool cut_ports(struct text *t, struct draft *e, const char **ret_why)
 {
 	const char *colon = memchr(t->s, ':', t->n);
 	if (!colon)
@@ -71,17 +80,18 @@ static bool cut_ports(struct text *t, struct dw_entry *e, const char **ret_why)
 	return ports(tail, e, ret_why);
 }
 
-static bool cidr(struct text t, struct dw_entry *e, const char **ret_why)
+static bool cidr(struct text t, struct draft *e, const char **ret_why)
 {
 	const char *slash = memchr(t.s, '/', t.n);
 	struct dw_addr addr;
+	e->kind = DW_ENTRY_PREFIX;
+	const bool ok = dw_prefix_parse(t.s, t.n, &e->prefix);
+	if (ok && e->prefix.len > 0)
+		return true;
 	if (!dw_addr_parse(t.s, (size_t)(slash - t.s), &addr))
 		return bad(ret_why, "what stands before '/' is not an IP address (no URLs, no paths)");
-	if (!dw_prefix_parse(t.s, t.n, &e->prefix))
+	if (!ok)
 		return bad(ret_why, "the prefix length is not a number from 0 to 32 (IPv6: 128)");
-	e->kind = DW_ENTRY_PREFIX;
-	if (e->prefix.len > 0)
-		return true;
 	/* "10.0.0.0/0" is more likely a slip than a wish for everything. */
 	if (!dw_addr_eq(&addr, &e->prefix.addr) || (addr.family == DW_AF_4 && has(t, ':')))
 		return bad(ret_why, "an address with /0 (write 0.0.0.0/0 or * for everything)");
@@ -89,7 +99,7 @@ static bool cidr(struct text t, struct dw_entry *e, const char **ret_why)
 	return true;
 }
 
-static bool address(struct text t, struct dw_entry *e)
+static bool address(struct text t, struct draft *e)
 {
 	struct dw_addr a;
 	if (!dw_addr_parse(t.s, t.n, &a))
@@ -100,7 +110,7 @@ static bool address(struct text t, struct dw_entry *e)
 }
 
 /* "[address]", "[address/len]", each with ":port" or without. */
-static bool bracketed(struct text t, struct dw_entry *e, const char **ret_why)
+static bool bracketed(struct text t, struct draft *e, const char **ret_why)
 {
 	const char *close = memchr(t.s, ']', t.n);
 	if (!close)
@@ -124,7 +134,7 @@ static bool bracketed(struct text t, struct dw_entry *e, const char **ret_why)
 	return true;
 }
 
-static bool wildcard(struct text t, struct dw_entry *e, const char **ret_why)
+static bool wildcard(struct text t, struct draft *e, const char **ret_why)
 {
 	if (t.n == 1) {
 		e->kind = DW_ENTRY_ALL;
@@ -136,11 +146,12 @@ static bool wildcard(struct text t, struct dw_entry *e, const char **ret_why)
 	if (has(rest, '*'))
 		return bad(ret_why, "more than one '*' (*.example.com covers every depth; * alone is everything)");
 	e->kind = DW_ENTRY_SUFFIX;
-	return dw_host_canon(rest.s, rest.n, e->host, ret_why) == DW_HOST_OK;
+	e->host = rest;
+	return true;
 }
 
 /* A ':' and digits at the very end are a port: no host name has a ':', so no useful pattern ends like that. */
-static bool regex(struct text t, struct dw_entry *e, const char **ret_why)
+static bool regex(struct text t, struct draft *e, const char **ret_why)
 {
 	e->kind = DW_ENTRY_REGEX;
 	size_t head = t.n;
@@ -156,17 +167,17 @@ static bool regex(struct text t, struct dw_entry *e, const char **ret_why)
 		return bad(ret_why, "an empty regular expression");
 	if (t.n > DW_POLICY_REGEX_MAXLEN)
 		return bad(ret_why, "a regular expression of more than 1000 characters");
-	e->regex = t.s;
-	e->regex_n = t.n;
+	e->regex = t;
 	return true;
 }
 
-static bool plain(struct text t, struct dw_entry *e, const char **ret_why)
+static bool plain(struct text t, struct draft *e, const char **ret_why)
 {
-	if (address(t, e))
+	const char *slash = memchr(t.s, '/', t.n);
+	if (!slash && address(t, e))
 		return true;
-	if (has(t, '/')) {
-		const char *colon = memchr(t.s, ':', t.n), *slash = memchr(t.s, '/', t.n);
+	if (slash) {
+		const char *colon = memchr(t.s, ':', t.n);
 		if (colon && colon < slash) {
 			if (slash + 1 < t.s + t.n && slash[-1] == ':' && slash[1] == '/')
 				return bad(ret_why, "a URL (write the host name alone, or host:port)");
@@ -174,14 +185,16 @@ static bool plain(struct text t, struct dw_entry *e, const char **ret_why)
 		}
 		return cut_ports(&t, e, ret_why) && cidr(t, e, ret_why);
 	}
+	const size_t n = t.n;
 	if (!cut_ports(&t, e, ret_why))
 		return false;
 	if (has(t, '*'))
 		return wildcard(t, e, ret_why);
-	if (address(t, e))
+	if (t.n < n && address(t, e))
 		return true;
 	e->kind = DW_ENTRY_HOST;
-	return dw_host_canon(t.s, t.n, e->host, ret_why) == DW_HOST_OK;
+	e->host = t;
+	return true;
 }
 
 /* NULL, or why no entry of any kind can have this byte. */
@@ -196,6 +209,17 @@ static const char *why_not_byte(unsigned char c)
 	return NULL;
 }
 
+static bool parse(struct text t, struct draft *e, const char **ret_why)
+{
+	if (t.s[0] == '~')
+		return regex((struct text){ t.s + 1, t.n - 1 }, e, ret_why);
+	if (has(t, '%'))
+		return bad(ret_why, "a '%' (zone identifiers and escapes are not accepted)");
+	if (t.s[0] == '[')
+		return bracketed(t, e, ret_why);
+	return plain(t, e, ret_why);
+}
+
 bool dw_entry_parse(const char *s, size_t n, struct dw_entry *ret, const char **ret_why)
 {
 	if (n == 0)
@@ -208,18 +232,19 @@ bool dw_entry_parse(const char *s, size_t n, struct dw_entry *ret, const char **
 			return bad(ret_why, why);
 	}
 
-	struct dw_entry e = { .port_lo = 0, .port_hi = UINT16_MAX };
-	struct text t = { s, n };
-	bool ok;
-	if (s[0] == '~')
-		ok = regex((struct text){ s + 1, n - 1 }, &e, ret_why);
-	else if (has(t, '%'))
-		ok = bad(ret_why, "a '%' (zone identifiers and escapes are not accepted)");
-	else if (s[0] == '[')
-		ok = bracketed(t, &e, ret_why);
-	else
-		ok = plain(t, &e, ret_why);
-	if (ok)
-		*ret = e;
-	return ok;
+	struct draft e = { .port_lo = 0, .port_hi = UINT16_MAX };
+	if (!parse((struct text){ s, n }, &e, ret_why))
+		return false;
+	/* The name last, because it goes straight to ret. */
+	if (e.kind != DW_ENTRY_HOST && e.kind != DW_ENTRY_SUFFIX)
+		ret->host[0] = '\0';
+	else if (dw_host_canon(e.host.s, e.host.n, ret->host, ret_why) != DW_HOST_OK)
+		return false;
+	ret->kind = e.kind;
+	ret->port_lo = e.port_lo;
+	ret->port_hi = e.port_hi;
+	ret->prefix = e.prefix;
+	ret->regex = e.regex.s;
+	ret->regex_n = e.regex.n;
+	return true;
 }

@@ -28,6 +28,11 @@ static const char *why_not_char(unsigned char c)
 	return "a character that host names cannot have";
 }
 
+static char lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
 static const char *why_not_label(const char *label, size_t n)
 {
 	if (n == 0)
@@ -42,7 +47,7 @@ static const char *why_not_label(const char *label, size_t n)
 /* Resolvers take a name that ends in a number for an address in an odd spelling: 127.1, 0x7f.1, 2130706433. */
 static bool is_number(const char *label, size_t n)
 {
-	if (n >= 2 && label[0] == '0' && label[1] == 'x')
+	if (n >= 2 && label[0] == '0' && lower(label[1]) == 'x')
 		return true;
 	for (size_t i = 0; i < n; i++) {
 		if (label[i] < '0' || label[i] > '9')
@@ -60,30 +65,20 @@ enum dw_host_status dw_host_canon(const char *s, size_t n, char ret[static DW_HO
 	if (n > DW_HOST_MAX)
 		return bad(ret_why, "a host name of more than 253 characters");
 
-	char out[DW_HOST_SIZE];
+	/* Checked to the end before anything is written: a policy has thousands of names, so there is no copy in between. */
 	size_t label = 0; /* start of the current label */
 	for (size_t i = 0; i <= n; i++) {
-		if (i == n || s[i] == '.') {
-			const char *why = why_not_label(out + label, i - label);
-			if (why)
-				return bad(ret_why, why);
-			if (i == n)
-				break;
-			out[i] = '.';
-			label = i + 1;
-			continue;
-		}
-		unsigned char c = (unsigned char)s[i];
-		if (c >= 'A' && c <= 'Z')
-			c = (unsigned char)(c - 'A' + 'a');
-		const char *why = why_not_char(c);
+		bool end = i == n || s[i] == '.';
+		const char *why = end ? why_not_label(s + label, i - label) : why_not_char((unsigned char)lower(s[i]));
 		if (why)
 			return bad(ret_why, why);
-		out[i] = (char)c;
+		if (end && i < n)
+			label = i + 1;
 	}
-	if (is_number(out + label, n - label))
+	if (is_number(s + label, n - label))
 		return bad(ret_why, "a number where a host name must end (write addresses as 1.2.3.4)");
-	out[n] = '\0';
-	memcpy(ret, out, n + 1);
+	for (size_t i = 0; i < n; i++)
+		ret[i] = lower(s[i]);
+	ret[n] = '\0';
 	return DW_HOST_OK;
 }
