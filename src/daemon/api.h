@@ -16,6 +16,8 @@ extern const struct route_stream api_file_upload_stream;
 /* api_network.c, api_network_log.c */
 api_handler api_network_get, api_network_put, api_network_patch, api_network_suggest, api_network_log;
 
+/* What happened before this request is in the log when it returns, and so in the answer. */
+void api_catch_up(const struct http_request *rq);
 /* A path inside a sandbox: not empty, not too long, no `..` component. INVALID "invalid_path". */
 int DW_MUST_USE api_check_path(const char *path, const char *field, struct dw_err *err);
 /* An account name: *user NULL or "" becomes "user". */

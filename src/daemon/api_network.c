@@ -37,14 +37,17 @@ int api_network_get(struct http_request *rq, struct http_reply *rp, struct dw_er
 }
 
 /* Around the text that the store got, so that ten thousand entries are written out once. */
-static int reply_changed(struct http_reply *rp, const char *network, uint64_t generation, const json_t *not_found,
-			 struct dw_err *err)
+static int reply_changed(struct http_request *rq, struct http_reply *rp, const struct manager_changed *changed,
+			 const json_t *not_found, struct dw_err *err)
 {
+	dw_autofree char *network = changed->text;
+	rq->after = manager_old_free;
+	rq->after_arg = changed->old;
 	dw_autofree char *more = not_found ? json_dumps(not_found, JSON_COMPACT) : NULL;
 	if (not_found && !more)
 		return no_memory(err);
-	if (asprintf(&rp->text, "{\"network\":%s,\"generation\":%llu%s%s}", network, (unsigned long long)generation,
-		     more ? ",\"not_found\":" : "", more ? more : "") < 0) {
+	if (asprintf(&rp->text, "{\"network\":%s,\"generation\":%llu%s%s}", network,
+		     (unsigned long long)changed->generation, more ? ",\"not_found\":" : "", more ? more : "") < 0) {
 		rp->text = NULL;
 		return no_memory(err);
 	}
@@ -57,10 +60,13 @@ struct put {
 	struct network_spec spec;
 };
 
-static int make_put(void *arg, const json_t *now, json_t **ret_network, struct network_spec *ret_spec,
+static int make_put(void *arg, const json_t *now, json_t **ret_network, char **ret_text, struct network_spec *ret_spec,
 		    struct dw_err *err)
 {
 	struct put *p = arg;
+	*ret_text = jsonx_compact(p->rq->body, (size_t)p->rq->body_n);
+	if (!*ret_text)
+		return no_memory(err);
 	*ret_network = DW_TAKE(p->rq->json);
 	*ret_spec = p->spec;
 	p->spec.policy_fd = -1;
@@ -72,14 +78,13 @@ int api_network_put(struct http_request *rq, struct http_reply *rp, struct dw_er
 {
 	struct put p = { .rq = rq, .spec = { .policy_fd = -1 } };
 	struct manager_change change = { .make = make_put, .arg = &p };
-	dw_autofree char *text = NULL;
-	uint64_t generation = 0;
+	struct manager_changed changed;
 	if (http_query_number(rq, "generation", INT64_MAX, false, &change.generation, err) < 0 ||
 	    network_spec_compile(rq->json, rq->app->options.default_allow, &p.spec, err) < 0)
 		return -1;
-	int r = manager_change_network(rq->app->manager, rq->id, &change, &text, &generation, err);
+	int r = manager_change_network(rq->app->manager, rq->id, &change, &changed, err);
 	network_spec_done(&p.spec);
-	return r < 0 ? -1 : reply_changed(rp, text, generation, NULL, err);
+	return r < 0 ? -1 : reply_changed(rq, rp, &changed, NULL, err);
 }
 
 struct patch {
@@ -87,8 +92,8 @@ struct patch {
 	json_t *not_found;
 };
 
-static int make_patch(void *arg, const json_t *now, json_t **ret_network, struct network_spec *ret_spec,
-		      struct dw_err *err)
+static int make_patch(void *arg, const json_t *now, json_t **ret_network, char **ret_text,
+		      struct network_spec *ret_spec, struct dw_err *err)
 {
 	struct patch *p = arg;
 	auto_json json_t *network = NULL;
@@ -104,13 +109,12 @@ int api_network_patch(struct http_request *rq, struct http_reply *rp, struct dw_
 {
 	struct patch p = { .rq = rq };
 	struct manager_change change = { .make = make_patch, .arg = &p };
-	dw_autofree char *text = NULL;
-	uint64_t generation = 0;
+	struct manager_changed changed;
 	if (network_spec_generation(rq->json, &change.generation, err) < 0)
 		return -1;
-	int r = manager_change_network(rq->app->manager, rq->id, &change, &text, &generation, err);
+	int r = manager_change_network(rq->app->manager, rq->id, &change, &changed, err);
 	auto_json json_t *not_found = p.not_found;
-	return r < 0 ? -1 : reply_changed(rp, text, generation, not_found, err);
+	return r < 0 ? -1 : reply_changed(rq, rp, &changed, not_found, err);
 }
 
 /* Also of a sandbox that was killed: that is when people look. */
@@ -123,9 +127,7 @@ int api_network_suggest(struct http_request *rq, struct http_reply *rp, struct d
 		return no_memory(err);
 	if (manager_info(rq->app->manager, rq->id, &r, err) < 0)
 		return -1;
-	/* What happened before this request is in its answer. */
-	gatectl_barrier(rq->app->gate);
-	store_log_flush(rq->app->store);
+	api_catch_up(rq);
 	if (store_observed_each(rq->app->store, rq->id, suggestion_add, s, &overflow, err) < 0)
 		return -1;
 	rp->json = suggestion_json(s, overflow);

@@ -37,8 +37,7 @@ static int read_query(struct http_request *rq, struct log_query *q, struct dw_er
 	return 0;
 }
 
-/* What happened before this request is in its answer. */
-static void catch_up(const struct http_request *rq)
+void api_catch_up(const struct http_request *rq)
 {
 	gatectl_barrier(rq->app->gate);
 	store_log_flush(rq->app->store);
@@ -136,7 +135,7 @@ static int follow(struct http_request *rq, const struct log_query *q, struct htt
 	if (manager_info(rq->app->manager, rq->id, &r, err) < 0)
 		return -1;
 	if (r.state != RECORD_RUNNING) {
-		catch_up(rq);
+		api_catch_up(rq);
 		store_follow_ended(follower);
 	}
 	struct following *f = malloc(sizeof(*f));
@@ -166,6 +165,6 @@ int api_network_log(struct http_request *rq, struct http_reply *rp, struct dw_er
 	auto_record struct record r = { 0 };
 	if (read_query(rq, &q, err) < 0 || manager_info(rq->app->manager, rq->id, &r, err) < 0)
 		return -1;
-	catch_up(rq);
+	api_catch_up(rq);
 	return q.follow ? follow(rq, &q, rp, err) : list(rq, &q, rp, err);
 }

@@ -28,8 +28,10 @@
 #define DAEMON_HEADER_POOL       (64u << 10) /* per connection: request head and I/O buffer */
 #define DAEMON_THREAD_STACK      (1u << 20)
 #define DAEMON_JSON_DEPTH        32u
-#define DAEMON_KEY_MAX           512u /* an API key, an Idempotency-Key */
-#define DAEMON_STOP_GRACE_MS     5000 /* requests under way at a stop */
+#define DAEMON_MALLOC_MAPPED     (2 << 20) /* pieces above have a mapping of their own; a policy's image is half of it */
+#define DAEMON_MALLOC_KEPT       (4 << 20) /* free memory kept for the next request, as much as a large policy takes */
+#define DAEMON_KEY_MAX           512u      /* an API key, an Idempotency-Key */
+#define DAEMON_STOP_GRACE_MS     5000      /* requests under way at a stop */
 
 /* Request fields. */
 #define DAEMON_NAME_MAX      128u
@@ -63,6 +65,8 @@
 
 /* The store. */
 #define DAEMON_KILLED_ROWS       100000u /* killed sandboxes that stay readable */
+#define DAEMON_WAL_PAGES         1000    /* of 4 KiB, not yet in their place, that are worth the disk's time */
+#define DAEMON_WAL_PAGES_MAX     4000    /* then a request waits for it */
 #define DAEMON_LOG_ROWS_SANDBOX  10000u
 #define DAEMON_LOG_ROWS          200000u
 #define DAEMON_LOG_QUEUE_BYTES   (16u << 20) /* events that wait for the writer; newer ones are dropped and counted */

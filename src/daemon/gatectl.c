@@ -71,11 +71,12 @@ static void answer(struct gatectl *g, json_t *msg_take)
 		if (json_is_integer(seq) && (uint64_t)json_integer_value(seq) == c->seq && !c->done) {
 			c->reply = DW_TAKE(msg);
 			c->done = true;
-			pthread_cond_broadcast(&g->change);
 			break;
 		}
 	}
 	pthread_mutex_unlock(&g->lock);
+	/* After the lock, which whoever wakes up needs. */
+	pthread_cond_broadcast(&g->change);
 }
 
 /* Reads until this life of the gate ends. */

@@ -248,6 +248,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **state, e
 		return;
 	if (rq->stream)
 		rq->route->stream->abort(rq);
+	if (rq->after)
+		rq->after(rq->after_arg);
 	json_decref(rq->json);
 	free(rq->body);
 	free(rq);

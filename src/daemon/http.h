@@ -24,10 +24,14 @@ struct http_request {
 	char id[RECORD_ID_SIZE]; /* {id} of the route; "" when it can not be one */
 	json_t *json;            /* the body of a ROUTE_JSON route: an object */
 	void *stream;            /* a ROUTE_STREAM route's own state; freed by its abort */
+	char *body;              /* of a ROUTE_JSON route: what json was read from; may be NULL when it is empty */
 	uint64_t body_n;         /* bytes of the body so far */
 
+	/* A handler's: called with its argument when the answer has left, for what the client need not wait for. */
+	void (*after)(void *arg);
+	void *after_arg;
+
 	/* http.c's own */
-	char *body;
 	size_t body_cap;
 	uint64_t drain_max;
 	bool failed; /* err is the answer, whatever else comes */

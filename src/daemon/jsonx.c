@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon/jsonx.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "daemon/bounds.h"
@@ -45,6 +46,43 @@ int jsonx_parse(const char *what, const char *text, size_t n, json_t **ret, stru
 	}
 	*ret = j;
 	return 0;
+}
+
+/* The bytes of a string from its opening quote up to and with its closing one; n when it has none. */
+static size_t string_bytes(const char *s, size_t n)
+{
+	for (size_t at = 1; at < n;) {
+		const char *quote = memchr(s + at, '"', n - at);
+		size_t end = quote ? (size_t)(quote - s) : n;
+		size_t slashes = 0;
+		while (slashes < end - at && s[end - slashes - 1] == '\\')
+			slashes++;
+		if (slashes % 2 == 0)
+			return DW_MIN(end + 1, n);
+		at = end + 1;
+	}
+	return n;
+}
+
+char *jsonx_compact(const char *text, size_t n)
+{
+	char *out = malloc(n + 1);
+	size_t len = 0;
+	for (size_t i = 0; out && i < n;) {
+		if (text[i] == '"') {
+			size_t bytes = string_bytes(text + i, n - i);
+			memcpy(out + len, text + i, bytes);
+			len += bytes;
+			i += bytes;
+			continue;
+		}
+		if (!strchr(" \t\r\n", text[i]))
+			out[len++] = text[i];
+		i++;
+	}
+	if (out)
+		out[len] = '\0';
+	return out;
 }
 
 int jsonx_parse_object(const char *text, size_t n, json_t **ret, struct dw_err *err)

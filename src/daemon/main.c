@@ -7,6 +7,7 @@
  * last. A stop goes backwards: no new requests, those under way end, records, gate, sandboxes.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -227,10 +228,21 @@ static const char *environment(const char *name)
 	return getenv(name);
 }
 
+/*
+ * A large policy's memory would go back to the kernel with each request and be faulted in by the next one, a tenth of its time;
+ * and without bounds glibc moves its own up with whatever was freed, as far as 64 MiB kept for each thread's arena.
+ */
+static void bound_malloc(void)
+{
+	mallopt(M_MMAP_THRESHOLD, DAEMON_MALLOC_MAPPED);
+	mallopt(M_TRIM_THRESHOLD, DAEMON_MALLOC_KEPT);
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon d = { .lock_fd = -1, .signal_fd = -1, .app = { .stop_fd = -1, .fatal_fd = -1 } };
 	struct dw_err err = { 0 };
+	bound_malloc();
 	switch (options_parse(&d.app.options, argc, argv, environment, &err)) {
 	case OPTIONS_RUN:
 		break;

@@ -49,19 +49,31 @@ int DW_MUST_USE manager_set_timeout(struct manager *m, const char *id, uint32_t 
 
 /* How a network changes. make runs while no other change of the same sandbox does. */
 struct manager_change {
-	/* now: the present network, NULL for none; borrowed, and not to be referenced (record.h). Both results become the manager's. */
-	int (*make)(void *arg, const json_t *now, json_t **ret_network, struct network_spec *ret_spec,
+	/*
+	 * now: the present network, NULL for none; borrowed, and not to be referenced (record.h). The results become the manager's.
+	 * *ret_text: the network as JSON text, malloc'ed; one that is left NULL is written out.
+	 */
+	int (*make)(void *arg, const json_t *now, json_t **ret_network, char **ret_text, struct network_spec *ret_spec,
 		    struct dw_err *err);
 	void *arg;
 	uint64_t generation; /* only if it is this one now; 0: whichever it is */
 };
 
+/* What a change has put in the place of what. */
+struct manager_changed {
+	char *text; /* the new network as JSON, malloc'ed */
+	uint64_t generation;
+	struct manager_old *old; /* not NULL */
+};
+/* arg: a struct manager_old. Takes a while when that was large, and may wait for the disk: for when the client has its answer. */
+void manager_old_free(void *arg);
+
 /*
- * Changes its network: in force, and every live flow judged by it, when this returns 0. *ret_text: the new network as JSON text,
- * malloc'ed. NOT_FOUND, GONE, UNAVAILABLE, CONFLICT "generation_conflict", what make says; on failure the old policy stays.
+ * Changes its network: in force, and every live flow judged by it, when this returns 0. *ret is set on success only. NOT_FOUND,
+ * GONE, UNAVAILABLE, CONFLICT "generation_conflict", what make says; on failure the old policy stays.
  */
 int DW_MUST_USE manager_change_network(struct manager *m, const char *id, const struct manager_change *change,
-				       char **ret_text, uint64_t *ret_generation, struct dw_err *err);
+				       struct manager_changed *ret, struct dw_err *err);
 /* Whether it is alive and its policy only observes. */
 bool manager_observes(struct manager *m, const char *id);
 

@@ -68,9 +68,10 @@ static int prepare(struct sandbox *s, const struct manager_change *c, struct nex
 				  "the network's generation is %llu, not %llu: somebody else has changed it",
 				  (unsigned long long)s->record.generation, (unsigned long long)c->generation);
 	/* Only changes replace the doc, and gate_lock keeps other changes out. */
-	if (c->make(c->arg, s->record.doc->network, &n->network, &n->spec, err) < 0)
+	if (c->make(c->arg, s->record.doc->network, &n->network, &n->text, &n->spec, err) < 0)
 		return -1;
-	n->text = json_dumps(n->network, JSON_COMPACT | JSON_ENCODE_ANY);
+	if (!n->text)
+		n->text = json_dumps(n->network, JSON_COMPACT | JSON_ENCODE_ANY);
 	return n->text ? 0 : dw_err_errno(err, ENOMEM, "changing the policy");
 }
 
@@ -90,24 +91,44 @@ static int replace(struct sandbox *s, const struct next *n, struct dw_err *err)
 	return -1;
 }
 
+/* What nobody reads any more: up to a million bytes in ten thousand pieces, and the gate's image. */
+struct manager_old {
+	struct store *store;
+	struct record record;
+	struct network_spec network;
+};
+
+void manager_old_free(void *arg)
+{
+	struct manager_old *old = arg;
+	if (!old)
+		return;
+	record_done(&old->record);
+	network_spec_done(&old->network);
+	store_settle(old->store);
+	free(old);
+}
+
 /* It holds: from here on it is what everybody reads. */
-static void enter(struct sandbox *s, struct record_doc *doc, struct next *n)
+static void enter(struct sandbox *s, struct record_doc *doc, struct next *n, struct manager_old *ret_old)
 {
 	struct manager *m = s->m;
-	network_spec_done(&s->network);
 	pthread_mutex_lock(&m->lock);
-	struct record old = s->record;
+	*ret_old = (struct manager_old){ .store = m->config.store, .record = s->record, .network = s->network };
 	s->record.doc = doc;
 	s->record.generation++;
 	s->network = n->spec;
 	n->spec.policy_fd = -1;
 	pthread_mutex_unlock(&m->lock);
-	record_done(&old);
 }
 
-static int change_locked(struct sandbox *s, const struct manager_change *c, char **ret_text, struct dw_err *err)
+static int change_locked(struct sandbox *s, const struct manager_change *c, struct manager_changed *ret,
+			 struct dw_err *err)
 {
 	__attribute__((cleanup(next_done))) struct next n = { .spec = { .policy_fd = -1 } };
+	dw_autofree struct manager_old *old = malloc(sizeof(*old));
+	if (!old)
+		return dw_err_errno(err, ENOMEM, "changing the policy");
 	/* Its end may have come while this change waited for its turn. */
 	if (s->detached)
 		return sandbox_lost(s, err);
@@ -120,24 +141,22 @@ static int change_locked(struct sandbox *s, const struct manager_change *c, char
 		record_done(&(struct record){ .doc = doc });
 		return -1;
 	}
-	enter(s, doc, &n);
-	*ret_text = DW_TAKE(n.text);
+	enter(s, doc, &n, old);
+	*ret = (struct manager_changed){ DW_TAKE(n.text), s->record.generation, DW_TAKE(old) };
 	return 0;
 }
 
-int manager_change_network(struct manager *m, const char *id, const struct manager_change *change, char **ret_text,
-			   uint64_t *ret_generation, struct dw_err *err)
+int manager_change_network(struct manager *m, const char *id, const struct manager_change *change,
+			   struct manager_changed *ret, struct dw_err *err)
 {
 	struct sandbox *s;
 	/* No operation in the sandbox: a change must not wait for those, least of all one that takes rights away. */
 	if (manager_reach(m, id, &s, err) < 0)
 		return -1;
 	pthread_mutex_lock(&s->gate_lock);
-	int r = change_locked(s, change, ret_text, err);
-	if (r == 0) {
-		*ret_generation = s->record.generation;
+	int r = change_locked(s, change, ret, err);
+	if (r == 0)
 		log_event(LOG_LEVEL_INFO, "policy changed", "id", id, NULL);
-	}
 	pthread_mutex_unlock(&s->gate_lock);
 	manager_unref(s);
 	return r;

@@ -80,6 +80,27 @@ _Static_assert(DW_COUNT(statements) == ST__COUNT, "a statement for each");
 /* Kills between two looks for records that are too old. */
 #define TRIM_EVERY 1024u
 
+/* In place of SQLite's own, which lets whoever writes page 1,000 wait for the disk: after each commit, with the lock held. */
+static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+{
+	struct store *s = arg;
+	s->unsettled = pages;
+	/* One that fails is tried again after the next commit. */
+	if (pages >= DAEMON_WAL_PAGES_MAX)
+		DW_IGNORE(sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+	return SQLITE_OK;
+}
+
+void store_settle(struct store *s)
+{
+	pthread_mutex_lock(&s->state.lock);
+	if (s->unsettled >= DAEMON_WAL_PAGES) {
+		DW_IGNORE(sqlite3_wal_checkpoint_v2(s->state.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL));
+		s->unsettled = 0;
+	}
+	pthread_mutex_unlock(&s->state.lock);
+}
+
 int store_open(const char *dir, struct store **ret, struct dw_err *err)
 {
 	char path[PATH_MAX];
@@ -89,6 +110,7 @@ int store_open(const char *dir, struct store **ret, struct dw_err *err)
 	snprintf(path, sizeof(path), "%.*s/state.db", PATH_MAX - 64, dir);
 	int r = sql_open(&s->state, path, migrations, DW_COUNT(migrations), statements, ST__COUNT, err);
 	if (r == 0) {
+		sqlite3_wal_hook(s->state.db, on_commit, s);
 		snprintf(path, sizeof(path), "%.*s/log.db", PATH_MAX - 64, dir);
 		r = store_log_open(&s->log, path, err);
 	}

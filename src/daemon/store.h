@@ -30,6 +30,11 @@ int DW_MUST_USE store_sandbox_kill(struct store *s, const struct record *r, stru
 /* Stores another network, as JSON text, with its generation. */
 int DW_MUST_USE store_sandbox_network(struct store *s, const char *id, const char *network, uint64_t generation,
 				      struct dw_err *err);
+/*
+ * Moves what was written last to its place in the file when enough has gathered: that waits for the disk. For whoever has made a large
+ * change and has answered; nothing is lost without it.
+ */
+void store_settle(struct store *s);
 /* Removes a record whose create failed after all. */
 void store_sandbox_remove(struct store *s, const char *id);
 /* Rows that a previous life left running become killed. *ret_n: how many. */

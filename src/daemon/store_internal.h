@@ -64,6 +64,7 @@ struct store_log {
 struct store {
 	struct sql_db state;
 	unsigned kills; /* under state's lock */
+	int unsettled;  /* pages of state that are not yet in their place; under its lock */
 	struct store_log log;
 };
 

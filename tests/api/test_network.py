@@ -167,6 +167,19 @@ def test_ten_thousand_entries(daemon, sandbox):
     assert done.json["network"]["allow_out"] == [*entries[5000:], "new.test"]
 
 
+def test_a_policy_in_any_spelling_of_json_is_kept_and_can_be_changed(daemon, sandbox):
+    sent = '{ "allow_out" :\r\n\t[ "b\\u002etest" , "~a\\\\.test:443" ] ,\n "x" : [1e2, " \\ud83d\\ude00\\\\\\" , : é" ] } '
+    meant = json.loads(sent)
+    put = network(daemon, sandbox, "PUT", sent)
+    assert (put.status, put.json["network"], put.json["generation"]) == (200, meant, 2)
+    assert network(daemon, sandbox).json["network"] == meant
+    done = network(daemon, sandbox, "PATCH", {"add": {"allow_out": ["c.test"]}, "remove": {"allow_out": ["b.test"]}})
+    assert done.json["network"] == {**meant, "allow_out": ["~a\\.test:443", "c.test"]}
+    assert network(daemon, sandbox, "PUT", sent).status == 200
+    daemon.request("DELETE", f"/sandboxes/{sandbox}")
+    assert daemon.request("GET", f"/sandboxes/{sandbox}").json["network"] == meant  # out of the store
+
+
 def test_a_gate_that_is_replaced_has_the_changed_policy(make_daemon):
     d = make_daemon()
     sandbox = d.create(network={"allow_out": ["a.test"], "limits": {"flows": 6}})["sandbox_id"]

@@ -99,6 +99,50 @@ static void life_of_a_record(void **state)
 	assert_int_equal(store_sandbox_get(f->store, "sbx-1", &got, &err), 0);
 }
 
+/* Puts size bytes of policy into the record times times; the largest that the file of what is not yet in its place was. */
+static off_t write_much(struct fixture *f, size_t size, int times, bool settle)
+{
+	char path[96];
+	off_t largest = 0;
+	char *text = calloc(1, size + 3);
+	struct dw_err err = { 0 };
+	snprintf(path, sizeof(path), "%s/state.db-wal", f->dir);
+	for (int i = 1; i <= times; i++) {
+		struct stat st;
+		/* Another one each time: pages that stay the same are not written. */
+		memset(text, 'a' + i % 26, size + 2);
+		text[0] = text[size + 1] = '"';
+		assert_int_equal(store_sandbox_network(f->store, "sbx-a", text, (uint64_t)i, &err), 0);
+		if (settle)
+			store_settle(f->store);
+		assert_int_equal(stat(path, &st), 0);
+		largest = DW_MAX(largest, st.st_size);
+	}
+	free(text);
+	return largest;
+}
+
+/* What gathers is bounded with a hand and without; and whichever moved it to its place, it is there in the next life. */
+static void what_gathers_is_settled(void **state)
+{
+	struct fixture *f = *state;
+	auto_record struct record r = { 0 };
+	struct dw_err err = { 0 };
+	const off_t page = 4096 + 24, policy = 300 << 10;
+	make_record(&r, "sbx-a");
+	assert_int_equal(store_sandbox_insert(f->store, &r, &err), 0);
+	off_t largest = write_much(f, policy, 40, true);
+	assert_true(largest >= DAEMON_WAL_PAGES * page && largest < DAEMON_WAL_PAGES * page + 2 * policy);
+	largest = write_much(f, policy, 120, false);
+	assert_true(largest >= DAEMON_WAL_PAGES_MAX * page && largest < DAEMON_WAL_PAGES_MAX * page + 2 * policy);
+	store_close(f->store);
+	assert_int_equal(store_open(f->dir, &f->store, &err), 0);
+	auto_record struct record got = { 0 };
+	assert_int_equal(store_sandbox_get(f->store, "sbx-a", &got, &err), 1);
+	assert_int_equal(got.generation, 120);
+	assert_int_equal(json_string_length(got.doc->network), policy);
+}
+
 static void next_life(void **state)
 {
 	struct fixture *f = *state;
@@ -676,6 +720,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(life_of_a_record, setup, teardown),
 		cmocka_unit_test_setup_teardown(next_life, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_gathers_is_settled, setup, teardown),
 		cmocka_unit_test_setup_teardown(decisions, setup, teardown),
 		cmocka_unit_test_setup_teardown(pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(filters, setup, teardown),

@@ -161,6 +161,35 @@ static void json_members(void **state)
 	assert_false(present);
 }
 
+/* What is left says the same, byte for byte in its strings, and holds no white space that could be left out. */
+static void json_compact(void **state)
+{
+	static const char *const spellings[][2] = {
+		{ "{}", "{}" },
+		{ " \t\r\n{ } \n", "{}" },
+		{ "{\"a\": [1, 2.50 , null,\ttrue]}", "{\"a\":[1,2.50,null,true]}" },
+		{ "{ \"a b\" : \" c \" }", "{\"a b\":\" c \"}" },
+		{ "{\"q\": \"\\\" , \\\"\" , \"r\": 1}", "{\"q\":\"\\\" , \\\"\",\"r\":1}" },
+		{ "{\"s\": \"\\\\\" , \"t\": \"\\\\\\\" x\\\\\"}", "{\"s\":\"\\\\\",\"t\":\"\\\\\\\" x\\\\\"}" },
+		{ "{\"\" : \"\", \"u\": \"\\u0020 \u00e9\\/\"}", "{\"\":\"\",\"u\":\"\\u0020 \u00e9\\/\"}" },
+	};
+	for (size_t i = 0; i < DW_COUNT(spellings); i++) {
+		auto_json json_t *sent = NULL, *kept = NULL;
+		struct dw_err err = { 0 };
+		const size_t n = strlen(spellings[i][0]);
+		assert_int_equal(jsonx_parse_object(spellings[i][0], n, &sent, &err), 0);
+		/* Of its own size, so that a read beyond the text is seen. */
+		char *text = test_malloc(n);
+		memcpy(text, spellings[i][0], n);
+		char *compact = jsonx_compact(text, n);
+		assert_string_equal(compact, spellings[i][1]);
+		assert_int_equal(jsonx_parse_object(compact, strlen(compact), &kept, &err), 0);
+		assert_true(json_equal(sent, kept));
+		free(compact);
+		test_free(text);
+	}
+}
+
 static void numbers(void **state)
 {
 	uint64_t v = 5;
@@ -181,7 +210,7 @@ int main(void)
 	const struct CMUnitTest more[] = {
 		cmocka_unit_test(sanitize),     cmocka_unit_test(log_values),   cmocka_unit_test(iso_time),
 		cmocka_unit_test(tokens),       cmocka_unit_test(json_refuses), cmocka_unit_test(json_depth),
-		cmocka_unit_test(json_members), cmocka_unit_test(numbers),
+		cmocka_unit_test(json_members), cmocka_unit_test(json_compact), cmocka_unit_test(numbers),
 	};
 	return cmocka_run_group_tests_name("utf8", tests, NULL, NULL) +
 	       cmocka_run_group_tests_name("text", more, NULL, NULL);
