@@ -12,12 +12,13 @@ ALLOWED = {
     "wire": {"core"},
     "proto": {"core"},
     "sys": {"core"},
+    "keydb": {"core"},
     "loop": {"core", "sys"},
     "gate": {"core", "policy", "wire", "proto", "sys", "loop"},
     "runtime": {"core", "proto", "sys"},
     "agent": {"core", "proto", "sys"},
-    "cli": {"core", "policy"},
-    "daemon": {"core", "policy", "proto", "sys", "runtime"},
+    "cli": {"core", "policy", "keydb"},
+    "daemon": {"core", "policy", "proto", "sys", "runtime", "keydb"},
 }
 PURE = {"core", "policy", "wire", "proto"}
 PURE_SYSTEM = {
