@@ -54,5 +54,13 @@ const char *cli_printable(const char *s, size_t n, char *buf, size_t size);
 /* An array that grows by one element of `size` bytes; the new, zeroed element, or NULL without memory. */
 void *cli_grow(void **array, size_t *n, size_t size);
 
+/* key.c */
+int cli_key(int argc, char *const *argv);
+/* files.c */
+int cli_files(int argc, char *const *argv);
+/* network.c */
+int cli_network(int argc, char *const *argv);
 /* policy.c */
 int cli_policy(int argc, char *const *argv);
+/* sandbox.c */
+int cli_sandbox(int argc, char *const *argv);

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion of declaw
+_declaw() {
+	local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=
+	COMPREPLY=()
+	case $before in
+	--network | --api-key-file | --policy | --targets)
+		mapfile -t COMPREPLY < <(compgen -f -- "$word")
+		return
+		;;
+	esac
+	if ((COMP_CWORD == 1)); then
+		words="sandbox files network key policy --help --version"
+	elif ((COMP_CWORD == 2)); then
+		case ${COMP_WORDS[1]} in
+		sandbox) words="create list info exec connect pause resume snapshot restore kill --help" ;;
+		files) words="cp cat ls rm --help" ;;
+		network) words="get set allow deny log suggest --help" ;;
+		key) words="create list revoke --help" ;;
+		policy) words="check --help" ;;
+		esac
+	elif [[ $word == -* ]]; then
+		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
+		"sandbox create") words="--template --timeout --allow --deny --network --env --metadata --on-timeout --auto-resume --json --url --domain --api-key-file --help" ;;
+		"sandbox list") words="--state --metadata -q --json --url --domain --api-key-file --help" ;;
+		"sandbox info") words="--json --url --domain --api-key-file --help" ;;
+		"sandbox exec") words="--user --cwd --env --timeout --json --url --domain --api-key-file --help" ;;
+		"sandbox connect") words="--user --cwd --env --timeout --url --domain --api-key-file --help" ;;
+		"sandbox pause") words="--json --url --domain --api-key-file --help" ;;
+		"sandbox resume") words="--json --url --domain --api-key-file --help" ;;
+		"sandbox snapshot") words="--json --url --domain --api-key-file --help" ;;
+		"sandbox restore") words="--snapshot --json --url --domain --api-key-file --help" ;;
+		"sandbox kill") words="--wait --json --url --domain --api-key-file --help" ;;
+		"files cp") words="-q --user --json --url --domain --api-key-file --help" ;;
+		"files cat") words="--user --url --domain --api-key-file --help" ;;
+		"files ls") words="-l --user --json --url --domain --api-key-file --help" ;;
+		"files rm") words="-r --user --json --url --domain --api-key-file --help" ;;
+		"network get") words="--json --url --domain --api-key-file --help" ;;
+		"network set") words="--generation --json --url --domain --api-key-file --help" ;;
+		"network allow") words="--remove --generation --json --url --domain --api-key-file --help" ;;
+		"network deny") words="--remove --generation --json --url --domain --api-key-file --help" ;;
+		"network log") words="--follow --verdict --would --reason --proto --name --addr --port --since --until --limit --before --json --url --domain --api-key-file --help" ;;
+		"network suggest") words="--policy --json --url --domain --api-key-file --help" ;;
+		"key create") words="--name --owner --data --json --help" ;;
+		"key list") words="--owner --data --json --help" ;;
+		"key revoke") words="--data --json --help" ;;
+		"policy check") words="--policy --allow --deny --default-egress --resolve --host --allow-private --targets --json --verbose --help" ;;
+		esac
+	else
+		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
+		"sandbox create" | "sandbox list" | key* | policy*) ;;
+		sandbox* | network*) words=$(declaw sandbox list -q 2> /dev/null) ;;
+		files*)
+			words=$(declaw sandbox list -q 2> /dev/null)
+			words=${words:+${words//$'\n'/: }:}
+			;;
+		esac
+		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
+		"files cp" | "network set" | policy*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+		esac
+	fi
+	local found
+	while IFS= read -r found; do
+		COMPREPLY+=("$found")
+	done < <(compgen -W "$words" -- "$word")
+}
+complete -o filenames -F _declaw declaw

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* declaw sandbox exec: a command in a sandbox, its output as it comes. Its connection is its life: when it ends, so does the command. */
+#include <string.h>
+
+#include "cli/call.h"
+#include "cli/sandbox.h"
+#include "cli/text.h"
+
+struct job {
+	struct call call;
+	const char *user, *cwd;
+	long timeout;
+	json_t *env;
+
+	struct events events;
+	struct dw_err *err; /* of the sink that is running */
+	bool failed, ended;
+	int code;
+};
+
+static int set_user(void *to, const char *value, struct dw_err *err)
+{
+	return call_once(&((struct job *)to)->user, value, err);
+}
+
+static int set_cwd(void *to, const char *value, struct dw_err *err)
+{
+	return call_once(&((struct job *)to)->cwd, value, err);
+}
+
+static int set_timeout(void *to, const char *value, struct dw_err *err)
+{
+	return call_number(value, 1, INT32_MAX, &((struct job *)to)->timeout, err);
+}
+
+static int add_env(void *to, const char *value, struct dw_err *err)
+{
+	return call_add_pair(&((struct job *)to)->env, value, err);
+}
+
+static const struct cli_option options[] = {
+	{ "--user", "USER", set_user, "who runs it (user)" },
+	{ "--cwd", "FOLDER", set_cwd, "where it runs (the user's home)" },
+	{ "--env", "NAME=VALUE", add_env, "a variable, over those of the sandbox; repeatable" },
+	{ "--timeout", "SECONDS", set_timeout, "how long it may run (as long as the sandbox)" },
+	CALL_OPTIONS,
+};
+
+static int check(void *job, struct dw_err *err)
+{
+	struct job *j = job;
+
+	for (size_t i = 1; i < j->call.word_n; i++)
+		if (call_check_utf8("the command", j->call.word[i], err) < 0)
+			return -1;
+	if ((j->user && call_check_utf8("--user", j->user, err) < 0) ||
+	    (j->cwd && call_check_utf8("--cwd", j->cwd, err) < 0))
+		return -1;
+	return call_check_first_id(job, err);
+}
+
+static json_t *make_body(const struct job *j, bool stream)
+{
+	dw_autofree char *cmd = cli_quote_words((char *const *)(uintptr_t)(j->call.word + 1), j->call.word_n - 1);
+	json_t *body =
+		cmd ? json_pack("{ss ss* ss* sO*}", "cmd", cmd, "user", j->user, "cwd", j->cwd, "envs", j->env) : NULL;
+	bool ok = body && (!j->timeout || json_object_set_new(body, "timeout", json_integer(j->timeout)) == 0) &&
+		  (!stream || json_object_set_new(body, "stream", json_true()) == 0);
+
+	if (ok)
+		return body;
+	json_decref(body);
+	return NULL;
+}
+
+/* Every command's exit code is one that a process can have. */
+static int take_code(struct job *j, const json_t *code, struct dw_err *err)
+{
+	const json_int_t v = json_integer_value(code);
+
+	if (!json_is_integer(code) || v < 0 || v > 255)
+		return call_bad_answer(err);
+	j->code = (int)v;
+	j->ended = true;
+	return 0;
+}
+
+static int put(const json_t *text, int fd, struct dw_err *err)
+{
+	return json_string_length(text) ? call_write(fd, json_string_value(text), json_string_length(text), err) : 0;
+}
+
+static int show(struct job *j, const json_t *event, struct dw_err *err)
+{
+	const char *type = call_text(event, "type");
+	const json_t *error = json_object_get(event, "error");
+	const json_t *data = json_object_get(event, "data"), *lost = json_object_get(event, "bytes");
+
+	if (json_is_string(error)) {
+		dw_autofree char *shown = cli_escape(json_string_value(error), json_string_length(error));
+		cli_warn("%s", shown ? shown : "");
+	}
+	if (!type)
+		return 0;
+	if (strcmp(type, "stdout") == 0)
+		return put(data, STDOUT_FILENO, err);
+	if (strcmp(type, "stderr") == 0)
+		return put(data, STDERR_FILENO, err);
+	if (strcmp(type, "dropped") == 0 && json_is_integer(lost))
+		cli_warn("%lld bytes of output were lost", (long long)json_integer_value(lost));
+	return 0;
+}
+
+static int take_event(void *arg, const struct event *e)
+{
+	struct job *j = arg;
+	json_t *event = json_loadb(e->data, e->n, JSON_ALLOW_NUL, NULL);
+	const json_t *code = json_object_get(event, "exit_code");
+	int r = 0;
+
+	if (!json_is_object(event))
+		r = call_bad_answer(j->err);
+	else if (j->call.json)
+		r = call_print_json(event, true, j->err);
+	else
+		r = show(j, event, j->err);
+	if (r == 0 && j->call.json)
+		fflush(stdout);
+	if (r == 0 && code)
+		r = take_code(j, code, j->err);
+	json_decref(event);
+	j->failed = r < 0;
+	return j->failed || j->ended;
+}
+
+static int take_piece(void *arg, const char *p, size_t n, struct dw_err *err)
+{
+	struct job *j = arg;
+
+	j->err = err;
+	const int r = call_feed(&j->events, p, n, err);
+	return j->failed ? -1 : r;
+}
+
+/* For a server without the stream: the output at the end. */
+static int run_whole(struct job *j, struct dw_err *err)
+{
+	dw_autofree char *path = client_path(j->call.word[0], "/commands");
+	json_t *body = make_body(j, false), *answer = NULL;
+	const struct client_request rq = { .method = "POST", .path = path, .body = body, .patient = true };
+
+	int r = path && body ? client_do(j->call.client, &rq, &answer, err) : call_no_memory(err);
+	json_decref(body);
+	if (r < 0)
+		return -1;
+	if (j->call.json)
+		r = call_print_json(answer, false, err);
+	else if (put(json_object_get(answer, "stdout"), STDOUT_FILENO, err) < 0 ||
+		 put(json_object_get(answer, "stderr"), STDERR_FILENO, err) < 0)
+		r = -1;
+	if (r == 0)
+		r = take_code(j, json_object_get(answer, "exit_code"), err);
+	json_decref(answer);
+	return r < 0 ? -1 : j->code;
+}
+
+static bool no_such_route(const struct dw_err *err)
+{
+	return err->kind == DW_ERR_METHOD ||
+	       (err->kind == DW_ERR_NOT_FOUND && strcmp(err->code, "route_not_found") == 0);
+}
+
+static int run(void *job, struct dw_err *err)
+{
+	struct job *j = job;
+	dw_autofree char *path = client_path(j->call.word[0], "/commands/stream");
+	json_t *body = make_body(j, true);
+	const struct client_request rq = {
+		.method = "POST",
+		.path = path,
+		.body = body,
+		.events = true,
+		.sink = take_piece,
+		.arg = j,
+	};
+
+	j->events = (struct events){ .take = take_event, .arg = j };
+	const int r = path && body ? client_do(j->call.client, &rq, NULL, err) : call_no_memory(err);
+	json_decref(body);
+	events_done(&j->events);
+	if (r < 0)
+		return no_such_route(err) ? run_whole(j, err) : -1;
+	if (!j->ended)
+		return dw_err_set(err, DW_ERR_INTERNAL, "connection_broken",
+				  "the connection broke before the command's end, and the command with it");
+	return j->code;
+}
+
+static const struct call_command command = {
+	"sandbox exec ID [OPTION]... -- COMMAND [ARGUMENT]...",
+	"Runs a command in a sandbox and shows its output as it comes. The exit code is the command's. The words are\n"
+	"quoted, so that they arrive as they are: for pipes and variables, run sh -c. Interrupting it ends the "
+	"command.",
+	options,
+	DW_COUNT(options),
+	2,
+	SIZE_MAX,
+	check,
+	run,
+};
+
+int sandbox_exec(int argc, char *const *argv)
+{
+	struct job j = { 0 };
+	const int code = call_main(&command, argc, argv, &j);
+
+	json_decref(j.env);
+	return code;
+}
