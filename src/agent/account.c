@@ -235,6 +235,28 @@ int dw_account_find(struct dw_span name, struct dw_account *ret, struct dw_fault
 	return dw_account_find_in("/etc/passwd", "/etc/group", name, ret, f);
 }
 
+bool dw_account_name_in(const char *path, uint32_t id, char ret[static DW_ACCOUNT_NAME_MAX + 1])
+{
+	static struct lines l;
+	dw_autoclose int fd = open_regular(path);
+	if (fd < 0)
+		return false;
+	l = (struct lines){ .fd = fd };
+	for (struct dw_span line; lines_next(&l, &line);) {
+		struct dw_span f[FIELDS_MAX];
+		uint32_t v;
+		/* Both kinds of line have the id in their third field. */
+		if (split(line, ':', f, FIELDS_MAX) < GROUP_FIELDS || !id_parse(f[2], &v) || v != id)
+			continue;
+		if (!f[0].n || f[0].n > DW_ACCOUNT_NAME_MAX || memchr(f[0].p, 0, f[0].n))
+			continue;
+		memcpy(ret, f[0].p, f[0].n);
+		ret[f[0].n] = '\0';
+		return true;
+	}
+	return false;
+}
+
 /* Changing the uid clears the other sets, but inheritable capabilities stay, and root keeps the rest on purpose. */
 static int drop_inheritable(void)
 {

@@ -32,5 +32,11 @@ int DW_MUST_USE dw_account_find(struct dw_span name, struct dw_account *ret, str
 int DW_MUST_USE dw_account_find_in(const char *passwd, const char *group, struct dw_span name, struct dw_account *ret,
 				   struct dw_fault *f);
 
+/*
+ * The name of an id, from a file of passwd's or group's form: the first line with it counts. False when there is none, or none that
+ * is plain text.
+ */
+bool dw_account_name_in(const char *path, uint32_t id, char ret[static DW_ACCOUNT_NAME_MAX + 1]);
+
 /* Takes the account's identity on for good; nothing of the old one is left. 0, or -1 with f: then exit. */
 int DW_MUST_USE dw_account_become(const struct dw_account *a, struct dw_fault *f);

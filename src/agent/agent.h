@@ -17,6 +17,7 @@
 
 #define DW_AGENT_OPS_MAX    256   /* one operation is at most five descriptors, one process and about 64 KiB here */
 #define DW_AGENT_LINGER_MS  100   /* how long output is awaited from those who still hold a finished command's pipes */
+#define DW_AGENT_CONNECT_MS 10000 /* for a connection inside: nothing there is far away */
 #define DW_AGENT_REQUEST_MS 60000 /* an operation that was opened has to say what it wants within this */
 
 struct dw_agent {
@@ -24,6 +25,7 @@ struct dw_agent {
 	int control_fd;
 	int signal_fd;
 	int null_fd;            /* /dev/null as it was at the start: the sandbox's root may replace it later */
+	int pts_fd;             /* /dev/pts likewise; -1 = there are no terminals here */
 	uint64_t now;           /* monotonic milliseconds, read once per wake-up */
 	struct rlimit nofile;   /* what commands get */
 	char oom_score_adj[16]; /* what children get, as text; "" when it can not be raised */

@@ -5,16 +5,20 @@
  * pipes are not read, so that a slow reader slows the command and costs one buffer; the main process is reaped; the
  * pipes reach their end, or 100 ms pass because somebody else holds them, and then only what is in them at that
  * moment is still forwarded; EXIT.
+ *
+ * A command on a terminal is the same with the terminal's master as both its input and its output; see pty.c.
  */
 #include "agent/exec.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "agent/pty.h"
 #include "agent/reap.h"
 
 /* Chunks per wake-up and operation, so that one flood does not starve the others. */
@@ -31,7 +35,8 @@ static bool stream_read(struct dw_op *op, enum dw_op_fd which)
 	size_t *drain = &op->drain[which - DW_OP_STDOUT];
 	size_t room = op->draining ? DW_MIN(*drain, DW_AGENTP_CHUNK) : DW_AGENTP_CHUNK;
 	ssize_t n = room ? read(op->fd[which], p, room) : 0;
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+	/* What a terminal holds can not be counted before, so there draining ends when it is empty. */
+	if (n < 0 && (errno == EINTR || (errno == EAGAIN && !op->draining)))
 		return false;
 	if (n <= 0) {
 		dw_op_close_fd(op, which);
@@ -84,14 +89,14 @@ static void pump(struct dw_op *op)
 	dw_op_watch(op, DW_OP_STDOUT, full ? 0 : EPOLLIN);
 	dw_op_watch(op, DW_OP_STDERR, full ? 0 : EPOLLIN);
 	/* A hang-up is always told. While the command does not take its input, no more of it is received. */
-	dw_op_watch(op, DW_OP_SOCK, EPOLLHUP | (full ? EPOLLOUT : 0u) | (op->stdin_left ? 0u : EPOLLIN));
+	dw_op_watch(op, DW_OP_SOCK, EPOLLHUP | (full ? EPOLLOUT : 0u) | (op->left ? 0u : EPOLLIN));
 }
 
 /* Gives the command what is left of a STDIN payload; false when its pipe is full. */
 static bool stdin_write(struct dw_op *op)
 {
-	while (op->stdin_left && op->fd[DW_OP_STDIN] >= 0) {
-		ssize_t n = write(op->fd[DW_OP_STDIN], op->in + op->in_at, op->stdin_left);
+	while (op->left && op->fd[DW_OP_STDIN] >= 0) {
+		ssize_t n = write(op->fd[DW_OP_STDIN], op->in + op->in_at, op->left);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
@@ -104,11 +109,53 @@ static bool stdin_write(struct dw_op *op)
 			break;
 		}
 		op->in_at += (size_t)n;
-		op->stdin_left -= (size_t)n;
+		op->left -= (size_t)n;
 	}
-	op->in_at += op->stdin_left;
-	op->stdin_left = 0;
+	op->in_at += op->left;
+	op->left = 0;
 	dw_op_watch(op, DW_OP_STDIN, 0);
+	return true;
+}
+
+/* A terminal's input has no end: its end-of-file character is typed, in the place of the frame's last byte. */
+static void stdin_close(struct dw_op *op)
+{
+	uint8_t eof;
+	if (!op->on_tty)
+		dw_op_close_fd(op, DW_OP_STDIN);
+	else if (dw_pty_eof(op->fd[DW_OP_STDIN], &eof)) {
+		op->in[--op->in_at] = eof;
+		op->left = 1;
+	}
+}
+
+/* The command's main process leads its group, and until it is reaped its id is nobody else's. */
+static void signal_group(const struct dw_op *op, uint8_t number)
+{
+	if (op->pid > 1)
+		kill(-op->pid, number);
+}
+
+/* Acts on one frame; false for one that should not have come. */
+static bool take_frame(struct dw_op *op, const struct dw_agentp_frame *frame)
+{
+	uint16_t cols, rows;
+	uint8_t number;
+	op->in_at += DW_AGENTP_HEADER;
+	if (frame->type == DW_AGENTP_STDIN) {
+		op->left = frame->payload.n;
+		return true;
+	}
+	op->in_at += frame->payload.n;
+	if (frame->type == DW_AGENTP_STDIN_CLOSE && !frame->payload.n)
+		stdin_close(op);
+	else if (frame->type == DW_AGENTP_SIGNAL && dw_agentp_signal_parse(frame->payload, &number) == DW_PARSE_OK)
+		signal_group(op, number);
+	else if (frame->type == DW_AGENTP_RESIZE && op->on_tty &&
+		 dw_agentp_resize_parse(frame->payload, &cols, &rows) == DW_PARSE_OK)
+		dw_pty_resize(op->fd[DW_OP_STDIN], cols, rows);
+	else
+		return false;
 	return true;
 }
 
@@ -120,16 +167,10 @@ static void input(struct dw_op *op)
 		enum dw_parse res = dw_op_frame(op, &frame);
 		if (res == DW_PARSE_MORE)
 			return;
-		if (res != DW_PARSE_OK ||
-		    (frame.type != DW_AGENTP_STDIN && (frame.type != DW_AGENTP_STDIN_CLOSE || frame.payload.n))) {
+		if (res != DW_PARSE_OK || !take_frame(op, &frame)) {
 			dw_op_abort(op);
 			return;
 		}
-		op->in_at += DW_AGENTP_HEADER;
-		if (frame.type == DW_AGENTP_STDIN)
-			op->stdin_left = frame.payload.n;
-		else
-			dw_op_close_fd(op, DW_OP_STDIN);
 	}
 }
 
@@ -191,7 +232,9 @@ void dw_exec_deadline(struct dw_op *op)
 	op->draining = true;
 	for (unsigned i = 0; i < 2; i++) {
 		int n = 0;
-		if (op->fd[DW_OP_STDOUT + i] >= 0 && ioctl(op->fd[DW_OP_STDOUT + i], FIONREAD, &n) == 0 && n > 0)
+		if (op->on_tty)
+			op->drain[i] = DW_PTY_HELD_MAX;
+		else if (op->fd[DW_OP_STDOUT + i] >= 0 && ioctl(op->fd[DW_OP_STDOUT + i], FIONREAD, &n) == 0 && n > 0)
 			op->drain[i] = (size_t)n;
 	}
 	pump(op);
@@ -205,6 +248,8 @@ void dw_exec_exited(struct dw_op *op, int wait_status)
 		op->exit_code = 128 + SIGKILL;
 	op->deadline = dw_agent.now + DW_AGENT_LINGER_MS;
 	dw_op_close_fd(op, DW_OP_STDIN);
+	/* Now the terminal ends as soon as nobody else holds it. */
+	dw_op_close_fd(op, DW_OP_TTY);
 	/* The child was the only holder of the status pipe, so its verdict is there even if its event comes later. */
 	if (!op->started)
 		status_read(op);
@@ -224,7 +269,16 @@ static int pipe_for(struct dw_op *op, enum dw_op_fd which, int *ret_child)
 	return fcntl(op->fd[which], F_SETFL, O_NONBLOCK);
 }
 
-static int spawn(struct dw_op *op, const struct dw_agentp_exec *e)
+static int fork_command(struct dw_op *op, const struct dw_spawn *s)
+{
+	op->pid = fork();
+	if (op->pid == 0)
+		dw_spawn_child(s);
+	op->shown_pid = (uint32_t)op->pid;
+	return op->pid > 0 ? 0 : -1;
+}
+
+static int spawn_piped(struct dw_op *op, const struct dw_agentp_exec *e)
 {
 	dw_autoclose int in = -1;
 	dw_autoclose int out = -1;
@@ -233,19 +287,24 @@ static int spawn(struct dw_op *op, const struct dw_agentp_exec *e)
 	if (pipe_for(op, DW_OP_STATUS, &status) != 0 || pipe_for(op, DW_OP_STDOUT, &out) != 0 ||
 	    pipe_for(op, DW_OP_STDERR, &err) != 0 || (e->with_stdin && pipe_for(op, DW_OP_STDIN, &in) != 0))
 		return -1;
-	op->pid = fork();
-	if (op->pid == 0) {
-		const struct dw_spawn s = {
-			.exec = e,
-			.in = e->with_stdin ? in : dw_agent.null_fd,
-			.out = out,
-			.err = err,
-			.status = status,
-		};
-		dw_spawn_child(&s);
-	}
-	op->shown_pid = (uint32_t)op->pid;
-	return op->pid > 0 ? 0 : -1;
+	const struct dw_spawn s = {
+		.exec = e,
+		.in = e->with_stdin ? in : dw_agent.null_fd,
+		.out = out,
+		.err = err,
+		.status = status,
+	};
+	return fork_command(op, &s);
+}
+
+static int spawn_on_tty(struct dw_op *op, const struct dw_agentp_exec *e)
+{
+	dw_autoclose int status = -1;
+	op->on_tty = true;
+	if (pipe_for(op, DW_OP_STATUS, &status) != 0 || dw_pty_open(e->cols, e->rows, op->fd) != 0)
+		return -1;
+	const int tty = op->fd[DW_OP_TTY];
+	return fork_command(op, &(struct dw_spawn){ .exec = e, .in = tty, .out = tty, .err = tty, .status = status });
 }
 
 void dw_exec_start(struct dw_op *op, struct dw_span payload)
@@ -256,7 +315,7 @@ void dw_exec_start(struct dw_op *op, struct dw_span payload)
 		return;
 	}
 	op->state = DW_OP_EXEC;
-	if (spawn(op, &e) != 0) {
+	if ((e.cols ? spawn_on_tty(op, &e) : spawn_piped(op, &e)) != 0) {
 		struct dw_fault f;
 		dw_fault_errno(&f, errno, "the command could not be started");
 		op->pid = 0;

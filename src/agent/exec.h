@@ -11,6 +11,6 @@ void dw_exec_exited(struct dw_op *op, int wait_status);
 /* The child's side: never returns. status is where a failure before the command runs is told (struct dw_fault). */
 struct dw_spawn {
 	const struct dw_agentp_exec *exec;
-	int in, out, err, status;
+	int in, out, err, status; /* the first three are one terminal when exec has a size */
 };
 _Noreturn void dw_spawn_child(const struct dw_spawn *s);

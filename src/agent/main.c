@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "agent/op.h"
+#include "agent/pty.h"
 #include "agent/reap.h"
 #include "sys/signals.h"
 
@@ -20,7 +21,9 @@
 #define OOM_SCORE_ADJ_RAISE 200   /* a command is chosen before the agent unless it is much smaller */
 #define OOM_SCORE_ADJ_MAX   1000
 
-struct dw_agent dw_agent = { .epoll_fd = -1, .control_fd = DW_AGENT_CONTROL_FD, .signal_fd = -1, .null_fd = -1 };
+struct dw_agent dw_agent = {
+	.epoll_fd = -1, .control_fd = DW_AGENT_CONTROL_FD, .signal_fd = -1, .null_fd = -1, .pts_fd = -1
+};
 
 void dw_close_from(unsigned first)
 {
@@ -130,6 +133,7 @@ static int init(void)
 	if (init_fds() != 0 || init_signals() != 0 || init_limits() != 0 || chdir("/") != 0)
 		return -1;
 	init_oom();
+	dw_pty_init();
 	dw_agent.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (dw_agent.epoll_fd < 0 || watch(dw_agent.control_fd, DW_EVENT_CONTROL) != 0 ||
 	    watch(dw_agent.signal_fd, DW_EVENT_SIGNAL) != 0)

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#include "agent/connect.h"
 #include "agent/exec.h"
 #include "agent/file.h"
 #include "agent/reap.h"
@@ -14,6 +15,12 @@
 #define IN_SIZE (DW_AGENTP_HEADER + DW_AGENTP_CHUNK)
 
 static struct dw_op ops[DW_AGENT_OPS_MAX];
+
+#define NO_FDS                             \
+	{                                  \
+		-1, -1, -1, -1, -1, -1, -1 \
+	}
+_Static_assert(DW_OP_FD_COUNT == 7, "NO_FDS has all");
 
 void dw_op_watch(struct dw_op *op, enum dw_op_fd which, uint32_t events)
 {
@@ -46,7 +53,7 @@ void dw_op_close(struct dw_op *op)
 		dw_op_close_fd(op, i);
 	free(op->in);
 	free(op->out);
-	*op = (struct dw_op){ .gen = op->gen + 1, .fd = { -1, -1, -1, -1, -1 } };
+	*op = (struct dw_op){ .gen = op->gen + 1, .fd = NO_FDS };
 }
 
 void dw_op_abort(struct dw_op *op)
@@ -55,6 +62,8 @@ void dw_op_abort(struct dw_op *op)
 		dw_kill_command(op->pid);
 	if (op->state == DW_OP_FILE && op->pid > 0)
 		kill(op->pid, SIGKILL);
+	if (op->state == DW_OP_CONNECT)
+		dw_connect_abort(op);
 	dw_op_close(op);
 }
 
@@ -90,9 +99,10 @@ void dw_op_new(int sock)
 	*op = (struct dw_op){
 		.state = DW_OP_REQUEST,
 		.gen = op->gen,
-		.fd = { sock, -1, -1, -1, -1 },
+		.fd = NO_FDS,
 		.deadline = dw_agent.now + DW_AGENT_REQUEST_MS,
 	};
+	op->fd[DW_OP_SOCK] = sock;
 	dw_op_watch(op, DW_OP_SOCK, EPOLLIN);
 }
 
@@ -213,7 +223,9 @@ static void request(struct dw_op *op)
 	op->deadline = 0;
 	if (frame.type == DW_AGENTP_EXEC)
 		dw_exec_start(op, frame.payload);
-	else if (frame.type == DW_AGENTP_FILE_READ || frame.type == DW_AGENTP_FILE_WRITE)
+	else if (frame.type == DW_AGENTP_CONNECT)
+		dw_connect_start(op, frame.payload);
+	else if (dw_file_is_request(frame.type))
 		dw_file_start(op, &frame);
 	else
 		dw_op_close(op);
@@ -236,6 +248,9 @@ void dw_op_dispatch(uint64_t epoll_data, uint32_t events)
 	case DW_OP_EXEC:
 		dw_exec_event(op, which, events);
 		break;
+	case DW_OP_CONNECT:
+		dw_connect_event(op, which, events);
+		break;
 	case DW_OP_ENDING:
 		finish(op);
 		break;
@@ -254,6 +269,8 @@ void dw_op_expire(void)
 			continue;
 		if (op->state == DW_OP_EXEC && !op->deaf)
 			dw_exec_deadline(op);
+		else if (op->state == DW_OP_CONNECT && !op->deaf)
+			dw_connect_deadline(op);
 		else
 			dw_op_abort(op);
 	}

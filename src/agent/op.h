@@ -11,6 +11,7 @@ enum dw_op_state {
 	DW_OP_FREE = 0,
 	DW_OP_REQUEST, /* waits for the request frame; deadline DW_AGENT_REQUEST_MS */
 	DW_OP_EXEC,    /* a command is being started, runs, or has ended with output left to forward; see exec.c */
+	DW_OP_CONNECT, /* a connection is being made, or open; see connect.c */
 	DW_OP_FILE,    /* a child does the work on the socket; ends when the child does, or the daemon hangs up */
 	DW_OP_ENDING,  /* the final frame is in the out buffer; ends when it is sent, or the daemon hangs up */
 };
@@ -18,9 +19,11 @@ enum dw_op_state {
 enum dw_op_fd {
 	DW_OP_SOCK = 0,
 	DW_OP_STATUS, /* tells whether exec succeeded */
-	DW_OP_STDIN,
+	DW_OP_STDIN,  /* of a command; the same terminal as DW_OP_STDOUT when there is one */
 	DW_OP_STDOUT,
 	DW_OP_STDERR,
+	DW_OP_TTY,  /* the terminal's other side, held until the command has ended; never read nor written */
+	DW_OP_PEER, /* the other end of a connection */
 	DW_OP_FD_COUNT,
 };
 
@@ -45,8 +48,17 @@ struct dw_op {
 	bool draining; /* only what was in the pipes when the linger time ended is still read */
 	uint8_t turn;  /* which of the two streams is read first next time */
 	uint8_t exit_code;
-	size_t drain[2];   /* bytes left to read of stdout and stderr */
-	size_t stdin_left; /* bytes of a STDIN payload at in_at that the command has not taken yet */
+	size_t drain[2]; /* bytes left to read of stdout and stderr */
+	size_t left;     /* bytes of a STDIN or DATA payload at in_at that nobody has taken yet */
+	bool on_tty;
+
+	/* DW_OP_CONNECT; also out, in and left */
+	uint16_t port;
+	bool second_try; /* the second address is being tried */
+	bool connected;  /* CONNECTED was queued */
+	bool in_ended;   /* the daemon has said END, or the peer takes nothing any more */
+	bool out_ended;  /* the peer has said all; END was queued */
+	uint16_t fault;  /* why the connection broke; 0 = it did not */
 };
 
 /* Role and operation in epoll's data; the agent's own descriptors have roles from DW_OP_FD_COUNT on. */

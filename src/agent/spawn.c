@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "agent/account.h"
@@ -10,8 +11,8 @@
 
 #define STATUS_FD 3
 
-/* As login programs set it; PWD included. */
-#define ENV_BASE_MAX 7
+/* As login programs set it; PWD included, and TERM. */
+#define ENV_BASE_MAX 8
 #define PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static _Noreturn void fail(const struct dw_fault *f)
@@ -56,10 +57,10 @@ static void env_build(struct env *env, const struct dw_agentp_exec *e, const str
 		const char *key, *value;
 	} base[] = {
 		{ "HOME", a->home },      { "USER", a->name },   { "LOGNAME", a->name }, { "SHELL", a->shell },
-		{ "PATH", PATH_DEFAULT }, { "LANG", "C.UTF-8" }, { "PWD", cwd },
+		{ "PATH", PATH_DEFAULT }, { "LANG", "C.UTF-8" }, { "PWD", cwd },         { "TERM", "xterm-256color" },
 	};
 	_Static_assert(DW_COUNT(base) == ENV_BASE_MAX, "room for the base environment");
-	for (size_t i = 0; i < DW_COUNT(base); i++)
+	for (size_t i = 0; i < DW_COUNT(base) - !e->cols; i++)
 		env_put(env, span_of(base[i].key), span_of(base[i].value));
 	for (unsigned i = 0; i < e->env_n; i++)
 		env_put(env, e->env[i].key, e->env[i].value);
@@ -75,9 +76,23 @@ static void take_fds(const struct dw_spawn *s)
 	dw_close_from(STATUS_FD + 1);
 }
 
+/* The terminal becomes the session's own, and the account's alone: its group is the one that devpts gives it. */
+static void give_tty(const struct dw_account *a)
+{
+	struct dw_fault f;
+	if (ioctl(0, TIOCSCTTY, 0) == 0 && fchown(0, a->uid, (gid_t)-1) == 0 && fchmod(0, 0620) == 0)
+		return;
+	dw_fault_errno(&f, errno, "the terminal could not be set up");
+	fail(&f);
+}
+
 /* A pipe belongs to its maker, so without this the command could not open its own /dev/stdout. */
 static void give_streams(const struct dw_agentp_exec *e, const struct dw_account *a)
 {
+	if (e->cols) {
+		give_tty(a);
+		return;
+	}
 	for (int fd = e->with_stdin ? 0 : 1; fd <= 2; fd++)
 		DW_IGNORE(fchown(fd, a->uid, a->gid)); /* only that convenience would be missing */
 }
@@ -119,21 +134,24 @@ static const char *enter_cwd(const struct dw_agentp_exec *e, const struct dw_acc
 static _Noreturn void run_shell(const struct dw_agentp_exec *e, struct env *env)
 {
 	struct dw_fault f;
-	char *cmd = strndup((const char *)e->cmd.p, e->cmd.n);
-	if (!cmd) {
+	char *cmd = e->cmd.n ? strndup((const char *)e->cmd.p, e->cmd.n) : NULL;
+	if (e->cmd.n && !cmd) {
 		dw_fault_errno(&f, ENOMEM, "the command could not be started");
 		fail(&f);
 	}
-	char name[] = "bash", opt_c[] = "-c", dashes[] = "--";
-	/* A command that looks like an option is still a command. */
-	char *argv[] = { name, opt_c, cmd, NULL, NULL };
-	if (cmd[0] == '-' || cmd[0] == '+') {
-		argv[2] = dashes;
-		argv[3] = cmd;
+	/* The dash in front is what makes a login shell. */
+	char bash[] = "-bash", sh[] = "-sh", opt_c[] = "-c", dashes[] = "--";
+	char *argv[] = { bash + (cmd != NULL), NULL, NULL, NULL, NULL };
+	if (cmd) {
+		/* A command that looks like an option is still a command. */
+		const bool odd = cmd[0] == '-' || cmd[0] == '+';
+		argv[1] = opt_c;
+		argv[2] = odd ? dashes : cmd;
+		argv[3] = odd ? cmd : NULL;
 	}
 	execve("/bin/bash", argv, env->v);
 	if (errno == ENOENT) {
-		memcpy(name, "sh", sizeof("sh"));
+		argv[0] = sh + (cmd != NULL);
 		execve("/bin/sh", argv, env->v);
 	}
 	if (errno == E2BIG)

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "proto/agentp.h"
 
+#include "proto/agentp_io.h"
+
 #define EXEC_FLAG_STDIN 0x01
+#define EXEC_FLAG_TTY   0x02 /* cols and rows follow the timeout */
 #define EXIT_CODE_MAX   255u
 
 static bool type_known(uint8_t type)
@@ -12,6 +15,15 @@ static bool type_known(uint8_t type)
 	case DW_AGENTP_FILE_WRITE:
 	case DW_AGENTP_STDIN:
 	case DW_AGENTP_STDIN_CLOSE:
+	case DW_AGENTP_RESIZE:
+	case DW_AGENTP_SIGNAL:
+	case DW_AGENTP_FILE_LIST:
+	case DW_AGENTP_FILE_INFO:
+	case DW_AGENTP_FILE_REMOVE:
+	case DW_AGENTP_FILE_RENAME:
+	case DW_AGENTP_FILE_MKDIR:
+	case DW_AGENTP_FILE_WATCH:
+	case DW_AGENTP_CONNECT:
 	case DW_AGENTP_DATA:
 	case DW_AGENTP_END:
 	case DW_AGENTP_STARTED:
@@ -20,6 +32,10 @@ static bool type_known(uint8_t type)
 	case DW_AGENTP_EXIT:
 	case DW_AGENTP_WROTE:
 	case DW_AGENTP_ERROR:
+	case DW_AGENTP_ENTRY:
+	case DW_AGENTP_EVENT:
+	case DW_AGENTP_MADE:
+	case DW_AGENTP_CONNECTED:
 		return true;
 	case DW_AGENTP_NONE:
 		break;
@@ -55,56 +71,35 @@ void dw_agentp_header_build(uint8_t out[static DW_AGENTP_HEADER], uint8_t type, 
 	dw_wr_u8(&w, type);
 }
 
-static bool has_byte(struct dw_span s, uint8_t b)
-{
-	return s.n && memchr(s.p, b, s.n);
-}
-
-static struct dw_span read_str(struct dw_rd *r)
-{
-	uint32_t n = dw_rd_u32(r);
-	struct dw_span s = dw_rd_bytes(r, n);
-	if (has_byte(s, 0))
-		dw_rd_fail(r, DW_PARSE_BAD);
-	return s;
-}
-
-/* What the reader would refuse is never written. */
-static void write_str(struct dw_wr *w, struct dw_span s)
-{
-	if (has_byte(s, 0) || s.n > DW_AGENTP_FRAME_MAX) {
-		w->overflow = true;
-		return;
-	}
-	dw_wr_u32(w, (uint32_t)s.n);
-	dw_wr_bytes(w, s.p, s.n);
-}
-
-static size_t written(const struct dw_wr *w)
-{
-	return dw_wr_ok(w) && w->len <= DW_AGENTP_FRAME_MAX ? w->len : 0;
-}
-
-static enum dw_parse finished(const struct dw_rd *r)
-{
-	if (dw_rd_done(r))
-		return DW_PARSE_OK;
-	return dw_rd_ok(r) ? DW_PARSE_BAD : r->status;
-}
-
 /* An environment name that could be read as another one ("A=B") or as none is not a name. */
 static bool env_key_valid(struct dw_span key)
 {
 	return key.n > 0 && !has_byte(key, '=');
 }
 
+static bool tty_size_valid(uint16_t cols, uint16_t rows)
+{
+	return cols > 0 && cols <= DW_AGENTP_TTY_MAX && rows > 0 && rows <= DW_AGENTP_TTY_MAX;
+}
+
+/* Without a terminal there has to be a command; a size is whole or not there. */
+static bool exec_valid(const struct dw_agentp_exec *e, bool tty)
+{
+	return e->env_n <= DW_AGENTP_ENV_MAX && (tty ? tty_size_valid(e->cols, e->rows) : e->cmd.n > 0);
+}
+
 size_t dw_agentp_exec_build(const struct dw_agentp_exec *e, void *out, size_t cap)
 {
-	if (e->env_n > DW_AGENTP_ENV_MAX)
+	bool tty = e->cols || e->rows;
+	if (!exec_valid(e, tty))
 		return 0;
 	struct dw_wr w = dw_wr_init(out, cap);
-	dw_wr_u8(&w, e->with_stdin ? EXEC_FLAG_STDIN : 0);
+	dw_wr_u8(&w, (uint8_t)((e->with_stdin ? EXEC_FLAG_STDIN : 0) | (tty ? EXEC_FLAG_TTY : 0)));
 	dw_wr_u32(&w, e->timeout_ms);
+	if (tty) {
+		dw_wr_u16(&w, e->cols);
+		dw_wr_u16(&w, e->rows);
+	}
 	write_str(&w, e->user);
 	write_str(&w, e->cwd);
 	write_str(&w, e->cmd);
@@ -122,7 +117,10 @@ enum dw_parse dw_agentp_exec_parse(struct dw_span payload, struct dw_agentp_exec
 {
 	struct dw_rd r = dw_rd_init(payload.p, payload.n, false);
 	uint8_t flags = dw_rd_u8(&r);
+	bool tty = flags & EXEC_FLAG_TTY;
 	ret->timeout_ms = dw_rd_u32(&r);
+	ret->cols = tty ? dw_rd_u16(&r) : 0;
+	ret->rows = tty ? dw_rd_u16(&r) : 0;
 	ret->user = read_str(&r);
 	ret->cwd = read_str(&r);
 	ret->cmd = read_str(&r);
@@ -131,7 +129,7 @@ enum dw_parse dw_agentp_exec_parse(struct dw_span payload, struct dw_agentp_exec
 		dw_rd_fail(&r, DW_PARSE_BIG);
 		ret->env_n = 0;
 	}
-	if (flags & ~EXEC_FLAG_STDIN)
+	if (flags & ~(EXEC_FLAG_STDIN | EXEC_FLAG_TTY) || !exec_valid(ret, tty))
 		dw_rd_fail(&r, DW_PARSE_BAD);
 	ret->with_stdin = flags & EXEC_FLAG_STDIN;
 	for (unsigned i = 0; dw_rd_ok(&r) && i < ret->env_n; i++) {
@@ -198,4 +196,63 @@ enum dw_parse dw_agentp_exit_parse(struct dw_span payload, uint32_t *ret_code, b
 		*ret_timed_out = timed_out;
 	}
 	return res;
+}
+
+size_t dw_agentp_resize_build(uint16_t cols, uint16_t rows, void *out, size_t cap)
+{
+	struct dw_wr w = dw_wr_init(out, cap);
+	dw_wr_u16(&w, cols);
+	dw_wr_u16(&w, rows);
+	return tty_size_valid(cols, rows) ? written(&w) : 0;
+}
+
+enum dw_parse dw_agentp_resize_parse(struct dw_span payload, uint16_t *ret_cols, uint16_t *ret_rows)
+{
+	struct dw_rd r = dw_rd_init(payload.p, payload.n, false);
+	uint16_t cols = dw_rd_u16(&r);
+	uint16_t rows = dw_rd_u16(&r);
+	if (!dw_rd_done(&r) || !tty_size_valid(cols, rows))
+		return DW_PARSE_BAD;
+	*ret_cols = cols;
+	*ret_rows = rows;
+	return DW_PARSE_OK;
+}
+
+static bool signal_valid(uint8_t number)
+{
+	return number > 0 && number <= DW_AGENTP_SIGNAL_MAX;
+}
+
+size_t dw_agentp_signal_build(uint8_t number, void *out, size_t cap)
+{
+	struct dw_wr w = dw_wr_init(out, cap);
+	dw_wr_u8(&w, number);
+	return signal_valid(number) ? written(&w) : 0;
+}
+
+enum dw_parse dw_agentp_signal_parse(struct dw_span payload, uint8_t *ret_number)
+{
+	struct dw_rd r = dw_rd_init(payload.p, payload.n, false);
+	uint8_t number = dw_rd_u8(&r);
+	if (!dw_rd_done(&r) || !signal_valid(number))
+		return DW_PARSE_BAD;
+	*ret_number = number;
+	return DW_PARSE_OK;
+}
+
+size_t dw_agentp_connect_build(uint16_t port, void *out, size_t cap)
+{
+	struct dw_wr w = dw_wr_init(out, cap);
+	dw_wr_u16(&w, port);
+	return port ? written(&w) : 0;
+}
+
+enum dw_parse dw_agentp_connect_parse(struct dw_span payload, uint16_t *ret_port)
+{
+	struct dw_rd r = dw_rd_init(payload.p, payload.n, false);
+	uint16_t port = dw_rd_u16(&r);
+	if (!dw_rd_done(&r) || !port)
+		return DW_PARSE_BAD;
+	*ret_port = port;
+	return DW_PARSE_OK;
 }

@@ -19,6 +19,8 @@
 #define INODES_MIN    4096u
 /* /dev/shm is memory of the sandbox, so its memory limit bounds it as well. */
 #define SHM_OPTIONS "size=1g,nr_inodes=16k,mode=1777"
+/* Terminals come out of one number for the whole machine (kernel.pty.max, 4096), so one sandbox gets a few of them. */
+#define PTS_OPTIONS "newinstance,ptmxmode=0666,mode=0620,gid=5,max=64"
 
 static const char *const stage_dirs[] = {
 	"l",      "l/root", "l/usr", "u",   "u/root", "u/root/etc", "u/usr",   "w",
@@ -148,8 +150,7 @@ static int prepare_dev(int dev_fd)
 	if (move_mount(dev_fd, "", AT_FDCWD, "dev", MOVE_MOUNT_F_EMPTY_PATH) < 0)
 		return -errno;
 	close(dev_fd);
-	if (mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5") <
-	    0)
+	if (mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, PTS_OPTIONS) < 0)
 		return -errno;
 	if (mount("shm", "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, SHM_OPTIONS) < 0)
 		return -errno;

@@ -7,7 +7,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void payload(uint8_t type, struct dw_span p)
 {
 	struct dw_span a, b;
-	uint16_t number;
+	uint16_t number, x, y;
+	uint8_t signal_number;
 	uint32_t code = 0;
 	bool timed_out;
 	uint8_t *out = malloc(p.n + 1);
@@ -18,6 +19,12 @@ static void payload(uint8_t type, struct dw_span p)
 		dw_assert(a.n + 6 == p.n && !memchr(a.p, 0, a.n));
 	if (type == DW_AGENTP_EXIT && dw_agentp_exit_parse(p, &code, &timed_out) == DW_PARSE_OK)
 		dw_assert(p.n == 5 && code <= 255);
+	if (type == DW_AGENTP_RESIZE && dw_agentp_resize_parse(p, &x, &y) == DW_PARSE_OK)
+		dw_assert(dw_agentp_resize_build(x, y, out, p.n) == p.n && memcmp(out, p.p, p.n) == 0);
+	if (type == DW_AGENTP_SIGNAL && dw_agentp_signal_parse(p, &signal_number) == DW_PARSE_OK)
+		dw_assert(dw_agentp_signal_build(signal_number, out, p.n) == p.n && memcmp(out, p.p, p.n) == 0);
+	if (type == DW_AGENTP_CONNECT && dw_agentp_connect_parse(p, &x) == DW_PARSE_OK)
+		dw_assert(dw_agentp_connect_build(x, out, p.n) == p.n && memcmp(out, p.p, p.n) == 0);
 	free(out);
 }
 

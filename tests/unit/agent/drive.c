@@ -52,6 +52,10 @@ static int make_world(void)
 	    mkdir("/home/closed", 0700) != 0 || mkdir("/tmp/small", 0755) != 0 ||
 	    mount("tmpfs", "/tmp/small", "tmpfs", 0, "mode=1777,size=1m") != 0)
 		return -1;
+	char pts[64];
+	snprintf(pts, sizeof(pts), "newinstance,ptmxmode=0666,mode=0620,gid=5,max=%d", DRIVE_TTYS);
+	if (mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, pts) != 0)
+		return -1;
 	return drive_is_pid1 ? mount("proc", "/proc", "proc", 0, NULL) : 0;
 }
 
@@ -170,6 +174,8 @@ void op_exec(int sock, const struct command *c)
 		.user = span_of(c->user),
 		.cwd = span_of(c->cwd),
 		.cmd = span_of(c->cmd),
+		.cols = c->cols,
+		.rows = c->rows,
 	};
 	for (; c->env[e.env_n]; e.env_n++) {
 		const char *text = c->env[e.env_n], *eq = strchr(text, '=');
@@ -218,6 +224,9 @@ static void take_frame(struct answer *a, const struct dw_agentp_frame *f)
 	if (f->type == DW_AGENTP_STARTED) {
 		a->pid = dw_rd_u32(&r);
 		a->started++;
+	} else if (f->type == DW_AGENTP_CONNECTED) {
+		assert_int_equal(f->payload.n, 0);
+		a->connected++;
 	} else if (f->type == DW_AGENTP_STDOUT) {
 		append(&a->out, f->payload);
 	} else if (f->type == DW_AGENTP_STDERR) {
@@ -241,9 +250,8 @@ static void take_frame(struct answer *a, const struct dw_agentp_frame *f)
 	}
 }
 
-struct answer op_answer(int sock)
+static struct answer read_answer(int sock, struct answer a)
 {
-	struct answer a = { 0 };
 	append(&a.out, (struct dw_span){ NULL, 0 });
 	append(&a.err, (struct dw_span){ NULL, 0 });
 	append(&a.data, (struct dw_span){ NULL, 0 });
@@ -269,19 +277,60 @@ struct answer op_answer(int sock)
 	return a;
 }
 
-void op_wait_for(int sock, uint8_t type)
+struct answer op_answer(int sock)
+{
+	return read_answer(sock, (struct answer){ 0 });
+}
+
+struct answer op_rest(int sock)
+{
+	return read_answer(sock, (struct answer){ .started = 1 });
+}
+
+uint8_t op_next_type(int sock)
 {
 	static uint8_t buf[DW_AGENTP_HEADER + DW_AGENTP_CHUNK];
-	for (;;) {
-		assert_int_equal(recv(sock, buf, DW_AGENTP_HEADER, MSG_WAITALL), DW_AGENTP_HEADER);
-		struct dw_rd r = dw_rd_init(buf, DW_AGENTP_HEADER, false);
-		uint32_t n = dw_rd_u32(&r);
-		uint8_t got = dw_rd_u8(&r);
-		if (n)
-			assert_int_equal(recv(sock, buf, n, MSG_WAITALL), n);
-		if (got == type)
-			return;
+	assert_int_equal(recv(sock, buf, DW_AGENTP_HEADER, MSG_WAITALL), DW_AGENTP_HEADER);
+	struct dw_rd r = dw_rd_init(buf, DW_AGENTP_HEADER, false);
+	uint32_t n = dw_rd_u32(&r);
+	uint8_t type = dw_rd_u8(&r);
+	if (n)
+		assert_int_equal(recv(sock, buf, n, MSG_WAITALL), n);
+	return type;
+}
+
+void op_wait_for(int sock, uint8_t type)
+{
+	while (op_next_type(sock) != type)
+		;
+}
+
+void op_expect(int sock, const char *text)
+{
+	static char seen[1u << 20];
+	static uint8_t payload[DW_AGENTP_CHUNK];
+	size_t n = 0;
+	/* What was not seen within this is not coming. */
+	const struct timeval patience = { .tv_sec = 10 }, none = { 0 };
+	assert_int_equal(setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
+	for (seen[0] = '\0'; !strstr(seen, text);) {
+		uint8_t head[DW_AGENTP_HEADER];
+		if (recv(sock, head, sizeof(head), MSG_WAITALL) != sizeof(head))
+			fail_msg("\"%s\" did not come, but \"%s\"", text, seen);
+		struct dw_rd r = dw_rd_init(head, sizeof(head), false);
+		uint32_t payload_n = dw_rd_u32(&r);
+		uint8_t type = dw_rd_u8(&r);
+		assert_true(payload_n <= sizeof(payload));
+		if (payload_n)
+			assert_int_equal(recv(sock, payload, payload_n, MSG_WAITALL), payload_n);
+		if (type != DW_AGENTP_STDOUT)
+			continue;
+		assert_true(n + payload_n < sizeof(seen));
+		memcpy(seen + n, payload, payload_n);
+		n += payload_n;
+		seen[n] = '\0';
 	}
+	assert_int_equal(setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none)), 0);
 }
 
 void answer_free(struct answer *a)
@@ -335,6 +384,24 @@ void wait_until(const char *fmt, ...)
 		nanosleep(&(struct timespec){ .tv_nsec = 10000000 }, NULL);
 	}
 	fail_msg("never became true: %s", fmt);
+}
+
+void sleep_ms(long ms)
+{
+	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
+}
+
+unsigned agent_peak_kib(void)
+{
+	char *text = root_text("grep VmHWM /proc/$PPID/status | tr -dc 0-9");
+	const unsigned kib = SANITIZED ? 0 : (unsigned)atoi(text);
+	free(text);
+	return kib;
+}
+
+void assert_agent_idle(void)
+{
+	wait_until("[ $(ls /proc/$PPID/fd | wc -l) -le 13 ]");
 }
 
 uint64_t now_ms(void)

@@ -14,6 +14,20 @@
 
 #include "proto/agentp.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+
+/* How many terminals there are where the agent runs. */
+#define DRIVE_TTYS 40
+
 /* 0; 77 when this machine does not let the test have its own namespaces. */
 int drive_start(const char *agent, bool pid1);
 /* Hangs up and returns the agent's wait status. */
@@ -30,7 +44,7 @@ struct bytes {
 struct answer {
 	struct bytes out, err, data;
 	uint32_t pid;
-	unsigned started, exits, ends, wrote_frames, errors;
+	unsigned started, connected, exits, ends, wrote_frames, errors;
 	uint32_t code;
 	bool timed_out;
 	uint64_t wrote;
@@ -43,7 +57,8 @@ struct command {
 	const char *cmd, *user, *cwd;
 	bool with_stdin;
 	uint32_t timeout_ms;
-	const char *env[8]; /* "KEY=value" */
+	uint16_t cols, rows; /* of a terminal */
+	const char *env[8];  /* "KEY=value" */
 };
 
 /* An operation's socket. */
@@ -54,8 +69,14 @@ void op_exec(int sock, const struct command *c);
 void op_file(int sock, uint8_t type, const char *user, const char *path);
 /* Reads to the end, and closes. */
 struct answer op_answer(int sock);
+/* The same for one whose beginning was read already. */
+struct answer op_rest(int sock);
 /* Reads until the given type has come; more is left in the socket. */
 void op_wait_for(int sock, uint8_t type);
+/* The type of the next frame, which must come. */
+uint8_t op_next_type(int sock);
+/* Reads until the text has come as output; more is left in the socket. */
+void op_expect(int sock, const char *text);
 void answer_free(struct answer *a);
 
 /* A whole command, by default as the user "user". */
@@ -65,6 +86,11 @@ char *root_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* Waits until a command of root's exits with 0; fails the test after five seconds. */
 void wait_until(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 uint64_t now_ms(void);
+void sleep_ms(long ms);
+/* What the agent has in memory at most, in KiB; 0 where a sanitizer makes that meaningless. */
+unsigned agent_peak_kib(void);
+/* Waits until the agent has no more descriptors than when idle. */
+void assert_agent_idle(void);
 
 #define assert_out(a, text)                                         \
 	do {                                                        \
@@ -72,6 +98,8 @@ uint64_t now_ms(void);
 		assert_memory_equal((a).out.p, text, strlen(text)); \
 	} while (0)
 
-extern const struct CMUnitTest exec_tests[], file_tests[];
-extern const size_t exec_tests_n, file_tests_n;
+extern const struct CMUnitTest file_dir_tests[], watch_tests[];
+extern const size_t file_dir_tests_n, watch_tests_n;
+extern const struct CMUnitTest exec_tests[], file_tests[], pty_tests[], signal_tests[], connect_tests[];
+extern const size_t exec_tests_n, file_tests_n, pty_tests_n, signal_tests_n, connect_tests_n;
 extern bool drive_is_pid1;

@@ -6,13 +6,37 @@
 
 #include "drive.h"
 
-/* One agent serves all tests, so that each also shows that the ones before have not hurt it. */
+#define GROUP(name)                                  \
+	{                                            \
+#name, name##_tests, &name##_tests_n \
+	}
+static const struct {
+	const char *name;
+	const struct CMUnitTest *tests;
+	const size_t *n;
+} groups[] = { GROUP(exec), GROUP(file), GROUP(file_dir), GROUP(watch), GROUP(pty), GROUP(signal), GROUP(connect) };
+
+static int run_groups(const char *only)
+{
+	int failed = 0, ran = 0;
+	for (size_t i = 0; i < DW_COUNT(groups); i++) {
+		if (only && strcmp(only, groups[i].name) != 0)
+			continue;
+		failed += _cmocka_run_group_tests(groups[i].name, groups[i].tests, *groups[i].n, NULL, NULL);
+		ran++;
+	}
+	return ran ? failed : -1;
+}
+
+/* One agent serves all tests of a run, so that each also shows that the ones before have not hurt it. */
 int main(int argc, char **argv)
 {
-	if (argc != 3) {
-		fprintf(stderr, "usage: %s AGENT plain|pid1\n", argv[0]);
+	if (argc < 3 || argc > 5) {
+		fprintf(stderr, "usage: %s AGENT plain|pid1 [GROUP [TESTS]]\n", argv[0]);
 		return 2;
 	}
+	if (argc == 5)
+		cmocka_set_test_filter(argv[4]);
 	/* Some parents leave glibc's internal signals ignored, and that is inherited; inside it must not show. */
 	static const unsigned long ignore[4] = { 1 };
 	syscall(SYS_rt_sigaction, 32, ignore, NULL, sizeof(unsigned long));
@@ -23,8 +47,7 @@ int main(int argc, char **argv)
 			res == 77 ? "private namespaces are not allowed here" : "it did not start");
 		return res;
 	}
-	int failed = _cmocka_run_group_tests("exec", exec_tests, exec_tests_n, NULL, NULL);
-	failed += _cmocka_run_group_tests("file", file_tests, file_tests_n, NULL, NULL);
+	int failed = run_groups(argc > 3 ? argv[3] : NULL);
 	int status = drive_stop();
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
 		fprintf(stderr, "the agent did not end well: %x\n", (unsigned)status);

@@ -7,23 +7,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
 #define MIB (1u << 20)
-
-static void sleep_ms(long ms)
-{
-	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 }, NULL);
-}
 
 static void separates_output_and_error(void **state)
 {
@@ -55,7 +39,7 @@ static void reports_exit_codes(void **state)
 		const char *cmd;
 		uint32_t code;
 	} rows[] = {
-		{ "", 0 },
+		{ " ", 0 },
 		{ "exit 0", 0 },
 		{ "exit 1", 1 },
 		{ "exit 255", 255 },
@@ -425,19 +409,26 @@ static void malformed_requests_end_the_operation(void **state)
 		const char *p;
 		size_t n;
 	} rows[] = {
-		ROW("\0\0\0\0\0"),                                            /* type 0 */
-		ROW("\0\0\0\0\x63"),                                          /* unknown type */
-		ROW("\xff\xff\xff\xff\1"),                                    /* endless */
-		ROW("\0\x10\0\1\1"),                                          /* one byte over the limit */
-		ROW("\0\0\0\0\1"),                                            /* EXEC without anything */
-		ROW("\0\0\0\0\2"),                                            /* FILE_READ without anything */
-		ROW("\0\0\0\1\4x"),                                           /* STDIN first */
-		ROW("\0\0\0\5\x23\0\0\0\0\0"),                                /* EXIT, which is the agent's to say */
-		ROW("\0\0\0\x14\1\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),  /* unknown flag */
-		ROW("\0\0\0\x14\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0"),  /* trailing bytes */
-		ROW("\0\0\0\x14\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1x\0\1\0\0"), /* an environment that is cut off */
-		ROW("\0\0\0\x0c\2\0\0\0\0\0\0\0\4/a\0b"),                     /* NUL in a path */
-		ROW("\0\0\0\x0c\2\0\0\0\0\0\0\0\5/abc"),                      /* a string beyond the payload */
+		ROW("\0\0\0\0\0"),                                          /* type 0 */
+		ROW("\0\0\0\0\x63"),                                        /* unknown type */
+		ROW("\xff\xff\xff\xff\1"),                                  /* endless */
+		ROW("\0\x10\0\1\1"),                                        /* one byte over the limit */
+		ROW("\0\0\0\0\1"),                                          /* EXEC without anything */
+		ROW("\0\0\0\0\2"),                                          /* FILE_READ without anything */
+		ROW("\0\0\0\1\4x"),                                         /* STDIN first */
+		ROW("\0\0\0\5\x23\0\0\0\0\0"),                              /* EXIT, which is the agent's to say */
+		ROW("\0\0\0\x14\1\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1x\0\0"), /* unknown flag */
+		ROW("\0\0\0\x13\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),  /* no command */
+		ROW("\0\0\0\x18\1\2\0\0\0\0\0\x50\0\0\0\0\0\0\0\0\0\0\0\0\0\1x\0\0"), /* no rows */
+		ROW("\0\0\0\x15\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1x\0\0\0"),         /* trailing bytes */
+		ROW("\0\0\0\x14\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1x\0\1"), /* an environment that is cut off */
+		ROW("\0\0\0\4\6\0\x50\0\x18"),                              /* RESIZE first */
+		ROW("\0\0\0\1\7\x0f"),                                      /* SIGNAL first */
+		ROW("\0\0\0\2\x0e\0\0"),                                    /* CONNECT to port 0 */
+		ROW("\0\0\0\3\x0e\0\1\0"),                                  /* CONNECT with more */
+		ROW("\0\0\0\0\x29"),                                        /* CONNECTED, which is the agent's to say */
+		ROW("\0\0\0\x0c\2\0\0\0\0\0\0\0\4/a\0b"),                   /* NUL in a path */
+		ROW("\0\0\0\x0c\2\0\0\0\0\0\0\0\5/abc"),                    /* a string beyond the payload */
 	};
 	for (size_t i = 0; i < DW_COUNT(rows); i++) {
 		int sock = op_open();
@@ -451,14 +442,15 @@ static void malformed_requests_end_the_operation(void **state)
 
 static void a_malformed_frame_kills_the_command(void **state)
 {
-	static const char *const frames[] = { "\0\0\0\0\x10", "\0\0\0\1\5x", "\0\0\0\0\1", "\0\0\0\0\x7f",
-					      "\x7f\0\0\0\4" };
+	static const char *const frames[] = { "\0\0\0\0\x10", "\0\0\0\1\5x",    "\0\0\0\0\1",
+					      "\0\0\0\0\x7f", "\x7f\0\0\0\4",   "\0\0\0\0\7",
+					      "\0\0\0\1\7",   "\0\0\0\1\7\x41", "\0\0\0\4\6\0\x50\0\x18" };
 	for (size_t i = 0; i < DW_COUNT(frames); i++) {
 		int sock = op_open();
 		op_exec(sock, &(struct command){ .cmd = "echo $$ >/home/user/pid; echo; exec sleep 1000",
 						 .with_stdin = i % 2 });
 		op_wait_for(sock, DW_AGENTP_STDOUT);
-		op_send_raw(sock, frames[i], DW_AGENTP_HEADER + (frames[i][3] == 1));
+		op_send_raw(sock, frames[i], DW_AGENTP_HEADER + (size_t)frames[i][3]);
 		struct answer a = op_answer(sock);
 		assert_int_equal(a.exits + a.errors, 0);
 		answer_free(&a);
@@ -550,7 +542,7 @@ static void pid1_survives_signals_from_inside(void **state)
 
 static void the_agent_keeps_nothing_of_ended_operations(void **state)
 {
-	wait_until("[ $(ls /proc/$PPID/fd | wc -l) -le 12 ]");
+	assert_agent_idle();
 	char *fds = root_text("ls -l /proc/$PPID/fd | grep -v total | sed 's/.* -> //; s/:.*//' | sort | uniq -c");
 	print_message("%s", fds);
 	assert_null(strstr(fds, " /\n"));

@@ -52,11 +52,14 @@ static void frames(void **state)
 		{ BYTES("\0\x10\0\1"), DW_PARSE_BIG }, /* said before the type has come */
 		{ BYTES("\xff\xff\xff\xff\1"), DW_PARSE_BIG },
 		{ BYTES("\0\0\0\0\0"), DW_PARSE_BAD },
-		{ BYTES("\0\0\0\0\6"), DW_PARSE_BAD },
+		{ BYTES("\0\0\0\4\6\0\x50\0\x18"), DW_PARSE_OK, DW_AGENTP_RESIZE, 4 },
+		{ BYTES("\0\0\0\1\7\x0f"), DW_PARSE_OK, DW_AGENTP_SIGNAL, 1 },
+		{ BYTES("\0\0\0\2\x0e\x1f\x90"), DW_PARSE_OK, DW_AGENTP_CONNECT, 2 },
+		{ BYTES("\0\0\0\0\x29"), DW_PARSE_OK, DW_AGENTP_CONNECTED, 0 },
 		{ BYTES("\0\0\0\0\x0f"), DW_PARSE_BAD },
 		{ BYTES("\0\0\0\0\x12"), DW_PARSE_BAD },
 		{ BYTES("\0\0\0\0\x1f"), DW_PARSE_BAD },
-		{ BYTES("\0\0\0\0\x26"), DW_PARSE_BAD },
+		{ BYTES("\0\0\0\0\x2a"), DW_PARSE_BAD },
 		{ BYTES("\0\0\0\0\xff"), DW_PARSE_BAD },
 		{ BYTES("\0\0\0\0\x25"), DW_PARSE_OK, DW_AGENTP_ERROR, 0 },
 	};
@@ -75,7 +78,8 @@ static void frames(void **state)
 static void every_header_is_read_back(void **state)
 {
 	static uint8_t frame[DW_AGENTP_HEADER + DW_AGENTP_FRAME_MAX];
-	static const uint8_t types[] = { 1, 2, 3, 4, 5, 16, 17, 32, 33, 34, 35, 36, 37 };
+	static const uint8_t types[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13,
+					 14, 16, 17, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41 };
 	static const uint32_t sizes[] = { 0, 1, 255, 256, 65535, 65536, DW_AGENTP_FRAME_MAX };
 	for (size_t t = 0; t < DW_COUNT(types); t++)
 		for (size_t s = 0; s < DW_COUNT(sizes); s++) {
@@ -142,23 +146,52 @@ static void exec_round_trip(void **state)
 	assert_int_equal(dw_agentp_exec_build(&e, out, n), n);
 }
 
-static void exec_of_nothing(void **state)
+static void exec_of_next_to_nothing(void **state)
 {
 	static struct dw_agentp_exec e, back;
+	e = (struct dw_agentp_exec){ .cmd = span_of("w") };
+	back = (struct dw_agentp_exec){ .cols = 7, .rows = 7 };
 	uint8_t out[64];
 	size_t n = dw_agentp_exec_build(&e, out, sizeof(out));
-	assert_int_equal(n, 19);
+	assert_int_equal(n, 20);
 	assert_int_equal(dw_agentp_exec_parse((struct dw_span){ out, n }, &back), DW_PARSE_OK);
 	assert_false(back.with_stdin);
-	assert_int_equal(back.timeout_ms + back.user.n + back.cwd.n + back.cmd.n + back.env_n, 0);
+	assert_int_equal(back.timeout_ms + back.user.n + back.cwd.n + back.env_n + back.cols + back.rows, 0);
 	sweep_exec(out, n);
+}
+
+static void exec_on_a_terminal(void **state)
+{
+	static struct dw_agentp_exec e, back;
+	static const struct {
+		const char *cmd;
+		uint16_t cols, rows;
+		bool ok;
+	} rows[] = {
+		{ "", 80, 24, true },       { "top", 80, 24, true },    { "", 1, 1, true },  { "", 4096, 4096, true },
+		{ "top", 0, 24, false },    { "top", 80, 0, false },    { "", 0, 0, false }, { "top", 4097, 24, false },
+		{ "top", 80, 4097, false }, { "top", 65535, 1, false },
+	};
+	for (size_t i = 0; i < DW_COUNT(rows); i++) {
+		uint8_t out[64];
+		e = (struct dw_agentp_exec){ .cmd = span_of(rows[i].cmd), .cols = rows[i].cols, .rows = rows[i].rows };
+		size_t n = dw_agentp_exec_build(&e, out, sizeof(out));
+		assert_int_equal(n > 0, rows[i].ok);
+		if (!rows[i].ok)
+			continue;
+		assert_int_equal(dw_agentp_exec_parse((struct dw_span){ out, n }, &back), DW_PARSE_OK);
+		assert_int_equal(back.cols, rows[i].cols);
+		assert_int_equal(back.rows, rows[i].rows);
+		assert_span(back.cmd, rows[i].cmd);
+		sweep_exec(out, n);
+	}
 }
 
 static void exec_with_the_largest_environment(void **state)
 {
 	static struct dw_agentp_exec e, back;
 	static uint8_t out[65536];
-	e = (struct dw_agentp_exec){ .env_n = DW_AGENTP_ENV_MAX };
+	e = (struct dw_agentp_exec){ .cmd = span_of("w"), .env_n = DW_AGENTP_ENV_MAX };
 	for (unsigned i = 0; i < DW_AGENTP_ENV_MAX; i++)
 		e.env[i] = (struct dw_agentp_env){ span_of("K"), span_of("value") };
 	size_t n = dw_agentp_exec_build(&e, out, sizeof(out));
@@ -167,9 +200,9 @@ static void exec_with_the_largest_environment(void **state)
 	assert_int_equal(back.env_n, DW_AGENTP_ENV_MAX);
 	e.env_n++;
 	assert_int_equal(dw_agentp_exec_build(&e, out, sizeof(out)), 0);
-	/* Where env_n stands when all strings are empty. */
-	out[17] = (DW_AGENTP_ENV_MAX + 1) >> 8;
-	out[18] = (DW_AGENTP_ENV_MAX + 1) & 0xff;
+	/* Where env_n stands behind a command of one byte. */
+	out[18] = (DW_AGENTP_ENV_MAX + 1) >> 8;
+	out[19] = (DW_AGENTP_ENV_MAX + 1) & 0xff;
 	assert_int_equal(dw_agentp_exec_parse((struct dw_span){ out, n }, &back), DW_PARSE_BIG);
 }
 
@@ -186,16 +219,17 @@ static void exec_that_can_not_be_said(void **state)
 		size_t env_n;
 		bool ok;
 	} rows[] = {
+		{ { NULL, 0 }, { NULL, 0 }, { NULL, 0 }, 0, false }, /* no terminal either */
 		{ nul, { NULL, 0 }, { NULL, 0 }, 0, false },
 		{ large, { NULL, 0 }, { NULL, 0 }, 0, true },
 		{ too_large, { NULL, 0 }, { NULL, 0 }, 0, false },
 		{ { big, sizeof(big) }, { NULL, 0 }, { NULL, 0 }, 0, false },
-		{ { NULL, 0 }, span_of(""), span_of("x"), 1, false },
-		{ { NULL, 0 }, span_of("="), span_of("x"), 1, false },
-		{ { NULL, 0 }, span_of("A=B"), span_of("x"), 1, false },
-		{ { NULL, 0 }, nul, span_of("x"), 1, false },
-		{ { NULL, 0 }, span_of("A"), nul, 1, false },
-		{ { NULL, 0 }, span_of("A"), span_of("x"), 1, true },
+		{ span_of("w"), span_of(""), span_of("x"), 1, false },
+		{ span_of("w"), span_of("="), span_of("x"), 1, false },
+		{ span_of("w"), span_of("A=B"), span_of("x"), 1, false },
+		{ span_of("w"), nul, span_of("x"), 1, false },
+		{ span_of("w"), span_of("A"), nul, 1, false },
+		{ span_of("w"), span_of("A"), span_of("x"), 1, true },
 	};
 	for (size_t i = 0; i < DW_COUNT(rows); i++) {
 		e = (struct dw_agentp_exec){ .cmd = rows[i].cmd, .env_n = (uint16_t)rows[i].env_n };
@@ -211,12 +245,16 @@ static void exec_payloads_that_are_malformed(void **state)
 		const char *p;
 		size_t n;
 	} rows[] = {
-		{ BYTES("\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0") },                    /* unknown flag */
-		{ BYTES("\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\0\0\0") },                  /* NUL in the user */
-		{ BYTES("\0\0\0\0\0\xff\xff\xff\xff\0\0\0\0\0\0\0\0\0\0") },            /* a string of 4 GiB */
-		{ BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0") },    /* no name */
-		{ BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1=\0\0\0\0") },   /* "=" */
-		{ BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1\0\0\0\1A\0\0\0\1\0") }, /* NUL in a value */
+		{ BYTES("\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\0") },                    /* unknown flag */
+		{ BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0") },                     /* no command */
+		{ BYTES("\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\0") },            /* a size of 0 and 0 */
+		{ BYTES("\2\0\0\0\0\0\x50\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\0") },          /* no rows */
+		{ BYTES("\2\0\0\0\0\x10\1\0\1\0\0\0\0\0\0\0\0\0\0\0\1w\0\0") },          /* 4097 columns */
+		{ BYTES("\0\0\0\0\0\0\0\0\1\0\0\0\0\0\0\0\0\1w\0\0") },                  /* NUL in the user */
+		{ BYTES("\0\0\0\0\0\xff\xff\xff\xff\0\0\0\0\0\0\0\1w\0\0") },            /* a string of 4 GiB */
+		{ BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\1\0\0\0\0\0\0\0\0") },    /* no name */
+		{ BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\1\0\0\0\1=\0\0\0\0") },   /* "=" */
+		{ BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\1\0\0\0\1A\0\0\0\1\0") }, /* NUL in a value */
 	};
 	for (size_t i = 0; i < DW_COUNT(rows); i++) {
 		uint8_t *c = copy(rows[i].p, rows[i].n);
@@ -293,19 +331,84 @@ static void exits(void **state)
 	}
 }
 
+/* One table for the three payloads of fixed size. */
+static void small_payloads(void **state)
+{
+	static const struct {
+		uint8_t type;
+		const char *p;
+		size_t n;
+		bool ok;
+	} rows[] = {
+		{ DW_AGENTP_RESIZE, BYTES("\0\x50\0\x18"), true },
+		{ DW_AGENTP_RESIZE, BYTES("\x10\0\x10\0"), true },
+		{ DW_AGENTP_RESIZE, BYTES("\0\1\0\1"), true },
+		{ DW_AGENTP_RESIZE, BYTES("\0\0\0\x18"), false },
+		{ DW_AGENTP_RESIZE, BYTES("\0\x50\0\0"), false },
+		{ DW_AGENTP_RESIZE, BYTES("\0\0\0\0"), false },
+		{ DW_AGENTP_RESIZE, BYTES("\x10\1\0\1"), false },
+		{ DW_AGENTP_RESIZE, BYTES("\0\1\x10\1"), false },
+		{ DW_AGENTP_RESIZE, BYTES("\0\x50\0"), false },
+		{ DW_AGENTP_RESIZE, BYTES("\0\x50\0\x18\0"), false },
+		{ DW_AGENTP_RESIZE, BYTES(""), false },
+		{ DW_AGENTP_SIGNAL, BYTES("\1"), true },
+		{ DW_AGENTP_SIGNAL, BYTES("\x40"), true },
+		{ DW_AGENTP_SIGNAL, BYTES("\0"), false },
+		{ DW_AGENTP_SIGNAL, BYTES("\x41"), false },
+		{ DW_AGENTP_SIGNAL, BYTES("\xff"), false },
+		{ DW_AGENTP_SIGNAL, BYTES("\0\1"), false },
+		{ DW_AGENTP_SIGNAL, BYTES(""), false },
+		{ DW_AGENTP_CONNECT, BYTES("\0\1"), true },
+		{ DW_AGENTP_CONNECT, BYTES("\xff\xff"), true },
+		{ DW_AGENTP_CONNECT, BYTES("\0\0"), false },
+		{ DW_AGENTP_CONNECT, BYTES("\1"), false },
+		{ DW_AGENTP_CONNECT, BYTES("\0\1\0"), false },
+		{ DW_AGENTP_CONNECT, BYTES(""), false },
+	};
+	for (size_t i = 0; i < DW_COUNT(rows); i++) {
+		uint8_t out[8], number = 200;
+		uint16_t a = 50000, b = 50000;
+		size_t n = 0;
+		uint8_t *c = copy(rows[i].p, rows[i].n);
+		struct dw_span s = { c, rows[i].n };
+		enum dw_parse res = DW_PARSE_MORE;
+		if (rows[i].type == DW_AGENTP_RESIZE) {
+			res = dw_agentp_resize_parse(s, &a, &b);
+			n = dw_agentp_resize_build(a, b, out, 4);
+			assert_int_equal(dw_agentp_resize_build(a, b, out, 3), 0);
+		} else if (rows[i].type == DW_AGENTP_SIGNAL) {
+			res = dw_agentp_signal_parse(s, &number);
+			n = dw_agentp_signal_build(number, out, 1);
+			assert_int_equal(dw_agentp_signal_build(number, out, 0), 0);
+		} else {
+			res = dw_agentp_connect_parse(s, &a);
+			n = dw_agentp_connect_build(rows[i].ok ? a : 0, out, 2);
+			assert_int_equal(dw_agentp_connect_build(a, out, 1), 0);
+		}
+		assert_int_equal(res, rows[i].ok ? DW_PARSE_OK : DW_PARSE_BAD);
+		assert_int_equal(n,
+				 rows[i].ok ? rows[i].n : 0); /* set on OK only, and what was preset can not be built */
+		if (rows[i].ok)
+			assert_memory_equal(out, rows[i].p, n);
+		free(c);
+	}
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames),
 		cmocka_unit_test(every_header_is_read_back),
 		cmocka_unit_test(exec_round_trip),
-		cmocka_unit_test(exec_of_nothing),
+		cmocka_unit_test(exec_of_next_to_nothing),
+		cmocka_unit_test(exec_on_a_terminal),
 		cmocka_unit_test(exec_with_the_largest_environment),
 		cmocka_unit_test(exec_that_can_not_be_said),
 		cmocka_unit_test(exec_payloads_that_are_malformed),
 		cmocka_unit_test(file_round_trip),
 		cmocka_unit_test(error_round_trip),
 		cmocka_unit_test(exits),
+		cmocka_unit_test(small_payloads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
