@@ -47,7 +47,7 @@ static int move_aside(int host_fd, const char *leaf, pid_t pid)
 static int enable_v2(struct dw_cgroup_tree *t, const char *name)
 {
 	char want[64] = "", path[128];
-	for (unsigned c = 0; c < DW_CGROUP_CONTROLS; c++) {
+	for (unsigned c = 0; c < DW_CGROUP_LIMITS; c++) {
 		if (t->controls & (1u << c))
 			snprintf(want + strlen(want), sizeof(want) - strlen(want), "+%s ", dw_cgroup_control_names[c]);
 	}

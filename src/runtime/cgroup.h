@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Control groups, v1, v2 and both at once. One parent per server and hierarchy below the server's own cgroup, one child
- * per sandbox. Limits: memory, swap off, processes, CPU quota.
+ * per sandbox. Limits: memory, swap off, processes, CPU quota. The same cgroups say what is used, and freeze.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 
 #include "core/err.h"
 
-#define DW_CGROUP_TREES 4
+#define DW_CGROUP_TREES 5
 
 struct dw_cgroup_tree {
 	int host_fd;       /* the server's own cgroup */
@@ -41,5 +41,19 @@ int DW_MUST_USE dw_cgroups_v2_fd(const struct dw_cgroups *cg, uint32_t slot);
 /* Opens cgroup.procs of the v1 children; the process that writes "0" moves itself. Returns how many, or -errno. */
 int DW_MUST_USE dw_cgroups_v1_procs(const struct dw_cgroups *cg, uint32_t slot, int ret_fds[static DW_CGROUP_TREES]);
 int DW_MUST_USE dw_cgroups_limit(const struct dw_cgroups *cg, uint32_t slot, const struct dw_limits *limits);
+
+/*
+ * cgroup_use.c: halts every process of the child, or lets them go on; both take effect a moment later. 0 or -errno; -EOPNOTSUPP: this
+ * host can not.
+ */
+int DW_MUST_USE dw_cgroups_freeze(const struct dw_cgroups *cg, uint32_t slot, bool frozen);
+/* 1: each process of it has halted; 0: not yet, or not asked to; or -errno. */
+int DW_MUST_USE dw_cgroups_frozen(const struct dw_cgroups *cg, uint32_t slot);
+/* Whether what is frozen also holds back a SIGKILL until it is thawed (v1). */
+bool dw_cgroups_frozen_survives(const struct dw_cgroups *cg);
+/* CPU time since the child was made; 0 where the host does not count it. */
+uint64_t dw_cgroups_cpu_us(const struct dw_cgroups *cg, uint32_t slot);
+uint64_t dw_cgroups_memory_bytes(const struct dw_cgroups *cg, uint32_t slot);
+
 /* 0 when nothing is left, -EBUSY while processes are still leaving. */
 int DW_MUST_USE dw_cgroups_remove(const struct dw_cgroups *cg, uint32_t slot);

@@ -4,11 +4,16 @@
 
 #include "runtime/cgroup.h"
 
-#define DW_CGROUP_CONTROLS 3
+#define DW_CGROUP_CONTROLS 5
+/* Of these the first three are limits, which every host must give. */
+#define DW_CGROUP_LIMITS 3
 enum dw_cgroup_control {
 	DW_CGROUP_MEMORY = 1u << 0,
 	DW_CGROUP_PIDS = 1u << 1,
 	DW_CGROUP_CPU = 1u << 2,
+	/* v2 has these two in its core; a host without v2 may have them as hierarchies of their own. */
+	DW_CGROUP_CPUACCT = 1u << 3,
+	DW_CGROUP_FREEZER = 1u << 4,
 };
 extern const char *const dw_cgroup_control_names[DW_CGROUP_CONTROLS]; /* by bit number */
 

@@ -32,8 +32,10 @@ struct dw_slot {
 	uint32_t number;
 	pid_t pid;
 	int pidfd, control_fd, userns_fd;
+	int root_fd;        /* LIVE: the root of its file system as the agent found it, -1 before */
 	bool built, parked; /* BUILDING: what has arrived */
 	bool hung_up;       /* BUILDING: the process is gone, or never was */
+	bool frozen;        /* LIVE: frozen, or about to be */
 	bool confirmed;     /* LIVE, ENDED: the daemon knows it */
 	bool event_sent;    /* ENDED */
 	bool cleaning;      /* DEAD: the builder is at it */

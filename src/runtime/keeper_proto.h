@@ -32,11 +32,14 @@ enum dw_keeper_op {
 	DW_KEEPER_CONFIRM, /* the caller has its handle; only from now on an exit is an event. Without answer */
 	DW_KEEPER_DESTROY,
 	DW_KEEPER_CHECK,
+	DW_KEEPER_FREEZE, /* also asks again whether it has halted: the keeper does not wait for that */
+	DW_KEEPER_THAW,
+	DW_KEEPER_USAGE,
 };
 
 struct dw_keeper_req {
 	uint32_t op;   /* enum dw_keeper_op */
-	uint32_t slot; /* CONFIRM, DESTROY */
+	uint32_t slot; /* CONFIRM, DESTROY, FREEZE, THAW, USAGE */
 	uint32_t memory_mb, pids_max, cpu_percent, disk_mb;
 	char template_name[DW_TEMPLATE_NAME_MAX + 1];
 	char hostname[DW_HOSTNAME_MAX + 1];
@@ -48,6 +51,8 @@ struct dw_keeper_rep {
 	uint32_t slot;
 	int32_t init_pid;
 	uint32_t uid_base;
+	uint32_t frozen;                           /* FREEZE: 1 when nothing inside runs any more */
+	uint64_t cpu_us, memory_bytes, disk_bytes; /* USAGE */
 	struct dw_err err;
 };
 

@@ -79,6 +79,7 @@ static void become_dead(struct dw_keeper *k, struct dw_slot *s)
 		epoll_ctl(k->epoll_fd, EPOLL_CTL_DEL, s->pidfd, NULL);
 	drop_fd(&s->pidfd);
 	drop_fd(&s->userns_fd);
+	drop_fd(&s->root_fd);
 	dw_pool_forget_control(k, s);
 	s->state = DW_SLOT_DEAD;
 	s->cleaning = false;
@@ -131,6 +132,10 @@ void dw_pool_kill(struct dw_keeper *k, struct dw_slot *s)
 	dw_pool_forget_control(k, s);
 	/* PID 1 of the namespace: the kernel kills the rest, and PID 1 is not reaped before all of them are. */
 	syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
+	/* The signal first: what is thawed must not come to run. */
+	if (s->frozen && dw_cgroups_frozen_survives(&k->cgroups))
+		DW_IGNORE(
+			dw_cgroups_freeze(&k->cgroups, s->number, false)); /* the cgroup is there as long as the slot */
 }
 
 void dw_pool_bury(struct dw_keeper *k, struct dw_slot *s)
@@ -149,7 +154,9 @@ static struct dw_slot *take_free(struct dw_keeper *k)
 		do {
 			k->last_number = k->last_number % DW_SLOT_MAX + 1;
 		} while (k->by_number[k->last_number]);
-		*s = (struct dw_slot){ .number = k->last_number, .pidfd = -1, .control_fd = -1, .userns_fd = -1 };
+		*s = (struct dw_slot){
+			.number = k->last_number, .pidfd = -1, .control_fd = -1, .userns_fd = -1, .root_fd = -1
+		};
 		return s;
 	}
 	return NULL;

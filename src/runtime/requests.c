@@ -2,9 +2,11 @@
 #include "runtime/keeper.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/vfs.h>
 
 #include "runtime/msg.h"
 #include "runtime/spec.h"
@@ -129,8 +131,14 @@ static void on_confirm(struct dw_keeper *k, uint32_t number)
 	if (!s || (s->state != DW_SLOT_LIVE && s->state != DW_SLOT_ENDED) || s->confirmed)
 		return;
 	s->confirmed = true;
-	if (s->state == DW_SLOT_ENDED)
+	if (s->state == DW_SLOT_ENDED) {
 		dw_pool_tell_exit(k, s);
+		return;
+	}
+	/* Now, while PID 1 is our own program that has just come up: later it could show another root than the sandbox's. */
+	char root[32];
+	snprintf(root, sizeof(root), "/proc/%d/root", s->pid);
+	s->root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 static void on_destroy(struct dw_keeper *k, uint32_t number, int reply_fd)
@@ -154,6 +162,57 @@ static void on_destroy(struct dw_keeper *k, uint32_t number, int reply_fd)
 		return;
 	}
 	s->waiters[s->waiters_n++] = reply_fd;
+}
+
+/* The slot, when a sandbox lives in it; else NULL, and reply_fd has its answer. */
+static struct dw_slot *find_live(struct dw_keeper *k, uint32_t number, int reply_fd)
+{
+	struct dw_err err;
+	struct dw_slot *s = dw_pool_find(k, number);
+	if (s && s->state == DW_SLOT_LIVE)
+		return s;
+	dw_err_set(&err, DW_ERR_NOT_FOUND, "no_sandbox", "the sandbox has ended");
+	dw_keeper_reply_err(reply_fd, &err);
+	return NULL;
+}
+
+static void on_freeze(struct dw_keeper *k, uint32_t number, bool freeze, int reply_fd)
+{
+	struct dw_slot *s = find_live(k, number, reply_fd);
+	if (!s)
+		return;
+	/* Again each time it is asked for: v1 may have met a process that could not be frozen then. */
+	int r = dw_cgroups_freeze(&k->cgroups, number, freeze);
+	if (r == 0) {
+		s->frozen = freeze;
+		r = freeze ? dw_cgroups_frozen(&k->cgroups, number) : 0;
+	}
+	if (r < 0) {
+		struct dw_err err;
+		dw_err_errno(&err, -r, freeze ? "cannot halt the sandbox" : "cannot let the sandbox go on");
+		if (r == -EOPNOTSUPP)
+			dw_err_set(&err, DW_ERR_UNPROCESSABLE, "no_freezer", "this host can not halt processes");
+		dw_keeper_reply_err(reply_fd, &err);
+		return;
+	}
+	dw_keeper_reply(reply_fd, &(struct dw_keeper_rep){ .slot = number, .frozen = (uint32_t)r }, -1);
+}
+
+static void on_usage(struct dw_keeper *k, uint32_t number, int reply_fd)
+{
+	const struct dw_slot *s = find_live(k, number, reply_fd);
+	if (!s)
+		return;
+	struct dw_keeper_rep rep = {
+		.slot = number,
+		.cpu_us = dw_cgroups_cpu_us(&k->cgroups, number),
+		.memory_bytes = dw_cgroups_memory_bytes(&k->cgroups, number),
+	};
+	struct statfs fs;
+	/* An overlay answers with what its upper layer is on: the sandbox's tmpfs. */
+	if (s->root_fd >= 0 && fstatfs(s->root_fd, &fs) == 0 && fs.f_blocks >= fs.f_bfree)
+		rep.disk_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+	dw_keeper_reply(reply_fd, &rep, -1);
 }
 
 static void on_check(const struct dw_keeper_req *req, int reply_fd)
@@ -189,6 +248,13 @@ static void dispatch(struct dw_keeper *k, const struct dw_keeper_req *req, int r
 		return;
 	case DW_KEEPER_CHECK:
 		on_check(req, reply_fd);
+		return;
+	case DW_KEEPER_FREEZE:
+	case DW_KEEPER_THAW:
+		on_freeze(k, req->slot, req->op == DW_KEEPER_FREEZE, reply_fd);
+		return;
+	case DW_KEEPER_USAGE:
+		on_usage(k, req->slot, reply_fd);
 		return;
 	case DW_KEEPER_CONFIRM:
 	case DW_KEEPER_NONE:

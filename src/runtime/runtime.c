@@ -274,6 +274,32 @@ int dw_runtime_destroy(struct dw_runtime *rt, uint32_t slot, struct dw_err *err)
 	return call(rt, &(struct dw_keeper_req){ .op = DW_KEEPER_DESTROY, .slot = slot }, &rep, NULL, err);
 }
 
+int dw_runtime_freeze(struct dw_runtime *rt, uint32_t slot, bool *ret_frozen, struct dw_err *err)
+{
+	struct dw_keeper_rep rep;
+	if (call(rt, &(struct dw_keeper_req){ .op = DW_KEEPER_FREEZE, .slot = slot }, &rep, NULL, err) < 0)
+		return -1;
+	*ret_frozen = rep.frozen == 1;
+	return 0;
+}
+
+int dw_runtime_thaw(struct dw_runtime *rt, uint32_t slot, struct dw_err *err)
+{
+	struct dw_keeper_rep rep;
+	return call(rt, &(struct dw_keeper_req){ .op = DW_KEEPER_THAW, .slot = slot }, &rep, NULL, err);
+}
+
+int dw_runtime_usage(struct dw_runtime *rt, uint32_t slot, struct dw_usage *ret, struct dw_err *err)
+{
+	struct dw_keeper_rep rep;
+	if (call(rt, &(struct dw_keeper_req){ .op = DW_KEEPER_USAGE, .slot = slot }, &rep, NULL, err) < 0)
+		return -1;
+	*ret = (struct dw_usage){ .cpu_us = rep.cpu_us,
+				  .memory_bytes = rep.memory_bytes,
+				  .disk_bytes = rep.disk_bytes };
+	return 0;
+}
+
 int dw_runtime_template_check(struct dw_runtime *rt, const char *name, struct dw_err *err)
 {
 	struct dw_keeper_req req = { .op = DW_KEEPER_CHECK };

@@ -80,5 +80,22 @@ int DW_MUST_USE dw_runtime_create(struct dw_runtime *rt, const struct dw_sandbox
  */
 int dw_runtime_destroy(struct dw_runtime *rt, uint32_t slot, struct dw_err *err);
 
+/*
+ * Halts every process of the sandbox; its memory and its connections stay. Does not wait: *ret_frozen says whether all of it
+ * stands still by now, so call again until it does. Thread-safe. NOT_FOUND: it has ended; UNPROCESSABLE: the host can not.
+ */
+int DW_MUST_USE dw_runtime_freeze(struct dw_runtime *rt, uint32_t slot, bool *ret_frozen, struct dw_err *err);
+/* Lets it go on. Fine when it was not halted. Thread-safe. NOT_FOUND: it has ended. */
+int DW_MUST_USE dw_runtime_thaw(struct dw_runtime *rt, uint32_t slot, struct dw_err *err);
+
+/* What a sandbox has used and uses, as the host counts it. */
+struct dw_usage {
+	uint64_t cpu_us;       /* of all its processes together, since it was made */
+	uint64_t memory_bytes; /* its files are part of it, because they are in memory */
+	uint64_t disk_bytes;   /* its files */
+};
+/* Thread-safe; also for one that is halted. NOT_FOUND: it has ended. */
+int DW_MUST_USE dw_runtime_usage(struct dw_runtime *rt, uint32_t slot, struct dw_usage *ret, struct dw_err *err);
+
 /* Whether a template name is known and usable here; the same errors as create. */
 int DW_MUST_USE dw_runtime_template_check(struct dw_runtime *rt, const char *name, struct dw_err *err);
