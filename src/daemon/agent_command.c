@@ -3,14 +3,11 @@
 #include "daemon/agentc.h"
 
 #include <errno.h>
-#include <stdatomic.h>
 #include <string.h>
 
-#include "daemon/clock.h"
 #include "daemon/bounds.h"
-
-/* Bytes of output that all results hold at this moment: a number that all commands share. */
-static atomic_size_t output_held;
+#include "daemon/clock.h"
+#include "daemon/output_share.h"
 
 /* What of a buffer of cap bytes is counted: the first bytes of a stream are its own, whatever others hold. */
 static size_t counted(size_t cap)
@@ -18,34 +15,10 @@ static size_t counted(size_t cap)
 	return cap > DAEMON_OUTPUT_OWN ? cap - DAEMON_OUTPUT_OWN : 0;
 }
 
-static bool take(atomic_size_t *held, size_t n, size_t max)
-{
-	if (atomic_fetch_add(held, n) + n <= max)
-		return true;
-	atomic_fetch_sub(held, n);
-	return false;
-}
-
-static bool take_both(atomic_size_t *share, size_t n)
-{
-	if (!take(share, n, DAEMON_OUTPUT_SANDBOX_MAX))
-		return false;
-	if (take(&output_held, n, DAEMON_OUTPUT_TOTAL_MAX))
-		return true;
-	atomic_fetch_sub(share, n);
-	return false;
-}
-
-static void give_back(atomic_size_t *share, size_t n)
-{
-	atomic_fetch_sub(share, n);
-	atomic_fetch_sub(&output_held, n);
-}
-
 void agent_result_done(struct agent_result *r)
 {
 	if (r->share)
-		give_back(r->share, counted(r->out.cap) + counted(r->err.cap));
+		output_share_give(r->share, counted(r->out.cap) + counted(r->err.cap));
 	free(r->out.p);
 	free(r->err.p);
 	*r = (struct agent_result){ 0 };
@@ -55,11 +28,11 @@ void agent_result_done(struct agent_result *r)
 static bool grow(struct agent_output *o, atomic_size_t *share, size_t cap)
 {
 	const size_t add = counted(cap) - counted(o->cap);
-	if (!take_both(share, add))
+	if (!output_share_take(share, add))
 		return false;
 	char *p = realloc(o->p, cap);
 	if (!p) {
-		give_back(share, add);
+		output_share_give(share, add);
 		return false;
 	}
 	o->p = p;
@@ -109,6 +82,9 @@ static uint8_t *encode(const struct agent_command *c, json_t *envs, size_t *ret_
 	dw_autofree uint8_t *buf = malloc(DW_AGENTP_FRAME_MAX);
 	if (!e || !buf)
 		return NULL;
+	e->with_stdin = c->with_stdin;
+	e->cols = c->cols;
+	e->rows = c->rows;
 	e->timeout_ms = c->timeout_ms;
 	e->user = span(c->user);
 	e->cwd = span(c->cwd);

@@ -203,12 +203,23 @@ struct error_row {
 
 /* The numbers come from inside the sandbox: they choose among these, and nothing else. */
 static const struct error_row file_errors[] = {
-	{ ENOENT, DW_ERR_NOT_FOUND, "not_found" },        { EACCES, DW_ERR_FORBIDDEN, "permission_denied" },
-	{ EPERM, DW_ERR_FORBIDDEN, "permission_denied" }, { EROFS, DW_ERR_FORBIDDEN, "permission_denied" },
-	{ EISDIR, DW_ERR_INVALID, "is_directory" },       { ENOTDIR, DW_ERR_INVALID, "invalid_path" },
-	{ ELOOP, DW_ERR_INVALID, "invalid_path" },        { ENAMETOOLONG, DW_ERR_INVALID, "invalid_path" },
-	{ ENOSPC, DW_ERR_TOO_LARGE, "not_enough_space" }, { EDQUOT, DW_ERR_TOO_LARGE, "not_enough_space" },
-	{ EFBIG, DW_ERR_TOO_LARGE, "file_too_large" },    { 0 },
+	{ ENOENT, DW_ERR_NOT_FOUND, "not_found" },
+	{ EACCES, DW_ERR_FORBIDDEN, "permission_denied" },
+	{ EPERM, DW_ERR_FORBIDDEN, "permission_denied" },
+	{ EROFS, DW_ERR_FORBIDDEN, "permission_denied" },
+	{ EISDIR, DW_ERR_INVALID, "is_directory" },
+	{ ENOTDIR, DW_ERR_INVALID, "invalid_path" },
+	{ ELOOP, DW_ERR_INVALID, "invalid_path" },
+	{ ENAMETOOLONG, DW_ERR_INVALID, "invalid_path" },
+	{ ENOSPC, DW_ERR_TOO_LARGE, "not_enough_space" },
+	{ EDQUOT, DW_ERR_TOO_LARGE, "not_enough_space" },
+	{ EFBIG, DW_ERR_TOO_LARGE, "file_too_large" },
+	{ E2BIG, DW_ERR_TOO_LARGE, "too_many_entries" },
+	{ EEXIST, DW_ERR_CONFLICT, "already_exists" },
+	{ ENOTEMPTY, DW_ERR_CONFLICT, "not_empty" },
+	{ EBUSY, DW_ERR_CONFLICT, "busy" },
+	{ EXDEV, DW_ERR_CONFLICT, "cross_device" },
+	{ 0 },
 };
 
 /* Whatever was asked for: the sandbox has used up what it may have. */

@@ -57,6 +57,8 @@ struct agent_command {
 	const char *cmd, *user, *cwd; /* user and cwd: "" = the agent's default */
 	const json_t *envs;           /* over the sandbox's own; NULL = none */
 	uint32_t timeout_ms;          /* 0 = none */
+	bool with_stdin;              /* a pipe; otherwise /dev/null */
+	uint16_t cols, rows;          /* of a terminal; 0 = none */
 };
 
 struct agent_output {

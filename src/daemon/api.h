@@ -6,13 +6,26 @@
 
 typedef int api_handler(struct http_request *rq, struct http_reply *rp, struct dw_err *err);
 
+/* api_meta.c */
+api_handler api_prometheus, api_openapi;
+/* api_account.c */
+api_handler api_auth_me, api_account, api_key_list, api_key_create, api_key_revoke, api_no_billing;
 /* api_sandboxes.c */
 api_handler api_health, api_create, api_list, api_get, api_kill, api_kill_many, api_status, api_timeout;
-/* api_commands.c */
-api_handler api_command_run, api_command_list;
+/* api_life.c */
+api_handler api_pause, api_resume, api_metrics;
+/* api_commands.c, api_process.c, api_stream.c */
+api_handler api_command_run, api_command_list, api_command_kill, api_command_stdin, api_command_stdin_close;
+api_handler api_command_wait, api_command_signal, api_command_stream, api_command_follow;
+/* api_pty.c, api_stdio.c */
+api_handler api_pty_create, api_pty_stream, api_pty_stdin, api_pty_resize, api_pty_kill;
+api_handler api_stdio_start, api_stdio_stream, api_stdio_stdin, api_stdio_stdin_close, api_stdio_kill;
 /* api_files.c */
-api_handler api_file_read, api_file_write, api_file_upload;
+api_handler api_file_read, api_file_write, api_file_upload, api_file_batch;
 extern const struct route_stream api_file_upload_stream;
+/* api_files_dir.c, api_watch.c */
+api_handler api_file_list, api_file_exists, api_file_info, api_file_remove, api_file_rename, api_file_mkdir;
+api_handler api_file_watch;
 /* api_network.c, api_network_log.c */
 api_handler api_network_get, api_network_put, api_network_patch, api_network_suggest, api_network_log;
 
@@ -22,3 +35,8 @@ void api_catch_up(const struct http_request *rq);
 int DW_MUST_USE api_check_path(const char *path, const char *field, struct dw_err *err);
 /* An account name: *user NULL or "" becomes "user". */
 int DW_MUST_USE api_check_user(const char **user, const char *field, struct dw_err *err);
+/*
+ * The query of a removal as it stood in the request line: what is between the first "path=" and the last "&username=" is the path, with %xx
+ * decoded and '+' left alone; both malloc'ed. INVALID "invalid_path" when either is missing.
+ */
+int DW_MUST_USE api_raw_target(const char *query, char **ret_path, char **ret_user, struct dw_err *err);

@@ -6,10 +6,11 @@
 #include <string.h>
 
 #include "daemon/agentc.h"
+#include "daemon/api_process.h"
 #include "daemon/clock.h"
 #include "daemon/result_text.h"
 
-static const char truncated_note[] = "\n[declaw: output beyond 8 MiB per stream was dropped]\n";
+const char api_truncated_note[] = "\n[declaw: output beyond 8 MiB per stream was dropped]\n";
 /* An answer of this size is worth a buffer of its own. */
 #define TEXT_AT_ONCE_MAX (64u << 10)
 _Static_assert(DAEMON_OUTPUT_MAX == 8u << 20, "the note says it");
@@ -41,37 +42,49 @@ static int read_timeout(const json_t *body, uint32_t *ret_ms, double *ret_s, str
 	return 0;
 }
 
-static int check_unsupported(const json_t *body, struct dw_err *err)
+static int read_process(const json_t *body, struct agent_command *c, double *ret_timeout_s, struct dw_err *err)
+{
+	json_t *envs = NULL;
+	if (jsonx_string(body, "user", &c->user, err) < 0 || jsonx_string(body, "cwd", &c->cwd, err) < 0 ||
+	    create_spec_envs(body, &envs, err) < 0 || read_timeout(body, &c->timeout_ms, ret_timeout_s, err) < 0 ||
+	    api_check_user(&c->user, "user", err) < 0)
+		return -1;
+	c->envs = envs;
+	c->cwd = c->cwd ? c->cwd : "";
+	if ((*c->cwd && *c->cwd != '/') || strlen(c->cwd) >= DAEMON_PATH_MAX)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_path",
+				  "cwd must be an absolute path of less than %u bytes", DAEMON_PATH_MAX);
+	return 0;
+}
+
+int api_read_pty(const json_t *body, struct agent_command *c, double *ret_timeout_s, struct dw_err *err)
+{
+	c->cmd = "";
+	return read_process(body, c, ret_timeout_s, err);
+}
+
+int api_read_command(const json_t *body, struct agent_command *c, double *ret_timeout_s, struct dw_err *err)
+{
+	if (jsonx_string(body, "cmd", &c->cmd, err) < 0 || read_process(body, c, ret_timeout_s, err) < 0)
+		return -1;
+	/* The kernel's limit counts the NUL. */
+	if (!c->cmd || !*c->cmd || strlen(c->cmd) >= DAEMON_CMD_MAX)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "cmd must have 1 to %u bytes",
+				  DAEMON_CMD_MAX - 1);
+	return 0;
+}
+
+int api_read_foreground(const json_t *body, struct dw_err *err)
 {
 	bool background = false, with_stdin = false;
 	if (jsonx_bool(body, "background", &background, err) < 0 || jsonx_bool(body, "stdin", &with_stdin, err) < 0)
 		return -1;
 	if (background)
 		return dw_err_set(err, DW_ERR_INVALID, "unsupported_option",
-				  "background: commands in the background are not supported by this server yet");
+				  "background: a command whose output is streamed ends with the stream");
 	if (with_stdin)
 		return dw_err_set(err, DW_ERR_INVALID, "unsupported_option",
 				  "stdin: a foreground command has no standard input");
-	return 0;
-}
-
-static int read_command(const json_t *body, struct agent_command *c, double *ret_timeout_s, struct dw_err *err)
-{
-	json_t *envs = NULL;
-	if (check_unsupported(body, err) < 0 || jsonx_string(body, "cmd", &c->cmd, err) < 0 ||
-	    jsonx_string(body, "user", &c->user, err) < 0 || jsonx_string(body, "cwd", &c->cwd, err) < 0 ||
-	    create_spec_envs(body, &envs, err) < 0 || read_timeout(body, &c->timeout_ms, ret_timeout_s, err) < 0 ||
-	    api_check_user(&c->user, "user", err) < 0)
-		return -1;
-	c->envs = envs;
-	c->cwd = c->cwd ? c->cwd : "";
-	/* The kernel's limit counts the NUL. */
-	if (!c->cmd || !*c->cmd || strlen(c->cmd) >= DAEMON_CMD_MAX)
-		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "cmd must have 1 to %u bytes",
-				  DAEMON_CMD_MAX - 1);
-	if ((*c->cwd && *c->cwd != '/') || strlen(c->cwd) >= DAEMON_PATH_MAX)
-		return dw_err_set(err, DW_ERR_INVALID, "invalid_path",
-				  "cwd must be an absolute path of less than %u bytes", DAEMON_PATH_MAX);
 	return 0;
 }
 
@@ -108,11 +121,16 @@ static int64_t silent_ms(void)
 	return DAEMON_COMMAND_SILENT_MS;
 }
 
+int64_t api_space_ms(void)
+{
+	return DW_MIN(silent_ms(), (int64_t)DAEMON_COMMAND_SPACE_MS);
+}
+
 /* The result is complete: from here on it is read as text. */
 static void begin_text(struct command_run *run)
 {
 	const bool truncated = run->result.out.truncated || run->result.err.truncated;
-	result_text_init(&run->text, &run->result, run->note[0] ? run->note : truncated ? truncated_note : "");
+	result_text_init(&run->text, &run->result, run->note[0] ? run->note : truncated ? api_truncated_note : "");
 	run->ended = true;
 }
 
@@ -181,7 +199,7 @@ static int reply_pieces(struct command_run *run_take, uint64_t n, MHD_ContentRea
 /* For a command that runs longer than some clients wait for the head of an answer (300 s). */
 static int reply_slowly(struct command_run *run_take, struct http_reply *rp, struct dw_err *err)
 {
-	run_take->space_ms = DW_MIN(silent_ms(), (int64_t)DAEMON_COMMAND_SPACE_MS);
+	run_take->space_ms = api_space_ms();
 	return reply_pieces(run_take, MHD_SIZE_UNKNOWN, slow_next, rp, err);
 }
 
@@ -201,13 +219,32 @@ static int reply_result(struct command_run *run_take, struct http_reply *rp, str
 	return reply_pieces(DW_TAKE(run), n, next_text, rp, err);
 }
 
+/* In the background: it is answered when it runs. */
+static int start(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
+{
+	/* Input may come later whether or not it was announced, so there is always a pipe for it. */
+	struct agent_command c = { .with_stdin = true };
+	struct proc_spec spec = { .kind = PROC_COMMAND, .command = &c };
+	DW_AUTO(proc_unref) struct proc *p = NULL;
+	if (api_read_command(rq->json, &c, &spec.timeout_s, err) < 0 || api_process_start(rq, &spec, &p, err) < 0)
+		return -1;
+	rp->json = json_pack("{sI}", "pid", (json_int_t)proc_pid(p));
+	return rp->json ? 0 : dw_err_errno(err, ENOMEM, "starting the process");
+}
+
 int api_command_run(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
+	bool background = false, with_stdin = false;
+	if (jsonx_bool(rq->json, "background", &background, err) < 0 ||
+	    jsonx_bool(rq->json, "stdin", &with_stdin, err) < 0)
+		return -1;
+	if (background)
+		return start(rq, rp, err);
 	struct agent_command c = { 0 };
 	DW_AUTO(command_run_free) struct command_run *run = calloc(1, sizeof(*run));
 	if (!run)
 		return dw_err_errno(err, ENOMEM, "running the command");
-	if (read_command(rq->json, &c, &run->timeout_s, err) < 0 ||
+	if (api_read_foreground(rq->json, err) < 0 || api_read_command(rq->json, &c, &run->timeout_s, err) < 0 ||
 	    agent_op_open(&run->op, rq->app->manager, rq->id, rq->app->stop_fd, err) < 0)
 		return -1;
 	/* A client that gave up may send the same command again: this one must not run beside it. */
@@ -224,15 +261,4 @@ int api_command_run(struct http_request *rq, struct http_reply *rp, struct dw_er
 		return dw_err_set(err, DW_ERR_TIMEOUT, "command_timeout", "command timed out after %gs",
 				  run->timeout_s);
 	return reply_result(DW_TAKE(run), rp, err);
-}
-
-/* Only background commands are listed, and there are none yet. */
-int api_command_list(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
-{
-	struct sandbox *s;
-	if (manager_enter(rq->app->manager, rq->id, &s, err) < 0)
-		return -1;
-	manager_leave(s);
-	rp->json = json_array();
-	return 0;
 }

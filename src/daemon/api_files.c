@@ -156,6 +156,67 @@ int api_file_write(struct http_request *rq, struct http_reply *rp, struct dw_err
 	return reply_written(rp, path, size, err);
 }
 
+/* One file of a batch. */
+struct batch_file {
+	const char *path, *user;
+	const json_t *data;
+};
+
+static int read_batch_file(const json_t *v, const char *user, struct batch_file *ret, struct dw_err *err)
+{
+	*ret = (struct batch_file){ .user = user, .data = json_object_get(v, "data") };
+	if (!json_is_object(v))
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "it must be an object");
+	if (jsonx_string(v, "path", &ret->path, err) < 0 || jsonx_string(v, "username", &ret->user, err) < 0 ||
+	    api_check_path(ret->path, "path", err) < 0 || api_check_user(&ret->user, "username", err) < 0)
+		return -1;
+	if (!json_is_string(ret->data))
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "data must be a string");
+	return 0;
+}
+
+static int write_batch_file(struct http_request *rq, const struct batch_file *f, json_t *written, struct dw_err *err)
+{
+	auto_agent_op struct agent_op op = { .fd = -1 };
+	struct http_reply one = { 0 };
+	uint64_t size;
+	if (agent_op_open(&op, rq->app->manager, rq->id, rq->app->stop_fd, err) < 0 ||
+	    agent_file_start(&op, DW_AGENTP_FILE_WRITE, f->user, f->path, err) < 0 ||
+	    agent_file_send(&op, json_string_value(f->data), json_string_length(f->data), err) < 0 ||
+	    agent_file_finish(&op, &size, err) < 0 || reply_written(&one, f->path, size, err) < 0)
+		return -1;
+	return json_array_append_new(written, one.json) == 0 ? 0 : dw_err_errno(err, ENOMEM, "writing the files");
+}
+
+int api_file_batch(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
+{
+	json_t *files = NULL;
+	const char *user = NULL;
+	auto_json json_t *written = json_array();
+	struct batch_file f;
+	if (jsonx_array(rq->json, "files", &files, err) < 0 || jsonx_string(rq->json, "username", &user, err) < 0)
+		return -1;
+	const size_t n = json_array_size(files);
+	if (!files || n > DAEMON_BATCH_FILES)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "files must be an array of at most %u files",
+				  DAEMON_BATCH_FILES);
+	/* All are read before the first is written: a mistake in the request leaves nothing half done. */
+	for (size_t i = 0; i < n; i++)
+		if (read_batch_file(json_array_get(files, i), user, &f, err) < 0)
+			return dw_err_wrap(err, "files[%zu], and nothing was written", i);
+	for (size_t i = 0; i < n; i++)
+		if (read_batch_file(json_array_get(files, i), user, &f, err) < 0 ||
+		    write_batch_file(rq, &f, written, err) < 0)
+			return dw_err_wrap(err, "files[%zu] was not written, the %zu before it were", i, i);
+	/* An empty batch too is an operation in the sandbox: it has to be there. */
+	struct sandbox *s;
+	if (manager_enter(rq->app->manager, rq->id, &s, err) < 0)
+		return -1;
+	manager_leave(s);
+	rp->json = DW_TAKE(written);
+	return rp->json ? 0 : dw_err_errno(err, ENOMEM, "writing the files");
+}
+
 static int upload_begin(struct http_request *rq, struct dw_err *err)
 {
 	const char *path, *user;

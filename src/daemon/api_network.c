@@ -32,7 +32,7 @@ int api_network_get(struct http_request *rq, struct http_reply *rp, struct dw_er
 	if (manager_info(rq->app->manager, rq->id, &r, err) < 0)
 		return -1;
 	rp->json = json_pack("{so? sI so?}", "network", json_deep_copy(r.doc->network), "generation",
-			     (json_int_t)r.generation, "enforced", r.state == RECORD_RUNNING ? enforced(rq) : NULL);
+			     (json_int_t)r.generation, "enforced", r.state != RECORD_KILLED ? enforced(rq) : NULL);
 	return rp->json ? 0 : no_memory(err);
 }
 

@@ -134,7 +134,7 @@ static int follow(struct http_request *rq, const struct log_query *q, struct htt
 	/* Asked after the entry: a sandbox that ends from here on says so itself. */
 	if (manager_info(rq->app->manager, rq->id, &r, err) < 0)
 		return -1;
-	if (r.state != RECORD_RUNNING) {
+	if (r.state == RECORD_KILLED) {
 		api_catch_up(rq);
 		store_follow_ended(follower);
 	}

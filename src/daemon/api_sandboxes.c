@@ -2,6 +2,7 @@
 #include "daemon/api.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "daemon/clock.h"
@@ -11,7 +12,7 @@ int api_health(struct http_request *rq, struct http_reply *rp, struct dw_err *er
 {
 	rp->json = json_pack("{ss ss ss si}", "status", "ok", "version", DECLAW_VERSION, "gate",
 			     gatectl_is_up(rq->app->gate) ? "up" : "down", "sandboxes",
-			     (int)manager_running_count(rq->app->manager));
+			     (int)manager_alive_count(rq->app->manager));
 	return 0;
 }
 
@@ -35,16 +36,27 @@ static int add_tokens(json_t *j, struct dw_err *err)
 	return 0;
 }
 
+static int create_as(const struct http_request *rq, struct create_spec *spec, struct record *ret, struct dw_err *err)
+{
+	snprintf(spec->record.owner, sizeof(spec->record.owner), "%s", rq->caller.owner);
+	return manager_create(rq->app->manager, spec, ret, err);
+}
+
 /* The answer as text, kept for replays. */
 static int create(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
 	auto_create_spec struct create_spec spec = { .network = { .policy_fd = -1 } };
 	auto_record struct record r = { 0 };
 	auto_json json_t *j = NULL;
-	if (create_spec_parse(rq->json, rq->app->options.default_allow, &spec, err) < 0 ||
-	    manager_create(rq->app->manager, &spec, &r, err) < 0)
+	const struct create_rules rules = {
+		.default_allow = rq->app->options.default_allow,
+		.strict_security = rq->app->options.strict_security,
+	};
+	if (create_spec_parse(rq->json, &rules, &spec, err) < 0 || create_as(rq, &spec, &r, err) < 0)
 		return -1;
 	j = record_to_json(&r, http_domain(rq));
+	if (j && json_array_size(spec.warnings) && json_object_set(j, "warnings", spec.warnings) < 0)
+		json_decref(DW_TAKE(j));
 	if (j && add_tokens(j, err) == 0)
 		rp->text = json_dumps(j, JSON_COMPACT);
 	rp->status = 201;
@@ -67,14 +79,17 @@ static int hash_body(const json_t *body, uint8_t hash[static AUTH_HASH_SIZE], st
 
 int api_create(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
-	const char *key = http_header(rq, "Idempotency-Key");
+	const char *given = http_header(rq, "Idempotency-Key");
+	char key[DAEMON_OWNER_MAX + 1 + DAEMON_KEY_MAX + 1];
 	uint8_t hash[AUTH_HASH_SIZE];
-	if (!key)
+	if (!given)
 		return create(rq, rp, err);
-	size_t n = strlen(key);
+	size_t n = strlen(given);
 	if (!n || n > DAEMON_KEY_MAX)
 		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "Idempotency-Key must have 1 to %u characters",
 				  DAEMON_KEY_MAX);
+	/* What one owner's clients make up says nothing about another's. No owner has a space in it. */
+	snprintf(key, sizeof(key), "%s %s", rq->caller.owner, given);
 	if (hash_body(rq->json, hash, err) < 0)
 		return -1;
 	switch (idem_begin(rq->app->idem, key, hash, clock_mono_ms(), &rp->text)) {
@@ -104,7 +119,7 @@ int api_create(struct http_request *rq, struct http_reply *rp, struct dw_err *er
 /* One page, cut out of everything that matches. */
 struct page {
 	const struct list_query *q;
-	const char *domain;
+	const char *domain, *owner;
 	json_t *rows;
 	uint64_t total;
 };
@@ -112,7 +127,9 @@ struct page {
 static void add_row(void *arg, const struct record *r)
 {
 	struct page *p = arg;
-	if (!list_query_matches(p->q, r->doc->metadata))
+	if ((r->state == RECORD_RUNNING && !p->q->running) || (r->state == RECORD_PAUSED && !p->q->paused))
+		return;
+	if (strcmp(r->owner, p->owner) != 0 || !list_query_matches(p->q, r->doc->metadata))
 		return;
 	if (p->total >= p->q->offset && json_array_size(p->rows) < p->q->limit)
 		json_array_append_new(p->rows, record_to_json(r, p->domain));
@@ -142,10 +159,10 @@ int api_list(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 	if (c.failed)
 		return -1;
 	if (MHD_lookup_connection_value(rq->conn, MHD_GET_ARGUMENT_KIND, "state") == NULL)
-		q.running = true;
+		q.running = q.paused = true;
 	auto_json json_t *rows = json_array();
-	struct page p = { .q = &q, .domain = http_domain(rq), .rows = rows };
-	if (q.running && manager_running_each(rq->app->manager, add_row, &p, err) < 0)
+	struct page p = { .q = &q, .domain = http_domain(rq), .owner = rq->caller.owner, .rows = rows };
+	if ((q.running || q.paused) && manager_alive_each(rq->app->manager, add_row, &p, err) < 0)
 		return -1;
 	if (q.killed && store_killed_each(rq->app->store, add_row, &p, err) < 0)
 		return -1;
@@ -164,7 +181,7 @@ int api_get(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 	    manager_info(rq->app->manager, rq->id, &r, err) < 0)
 		return -1;
 	/* How one client connects; a killed sandbox is only reported. */
-	if (timeout && r.state == RECORD_RUNNING) {
+	if (timeout && r.state != RECORD_KILLED) {
 		if (manager_set_timeout(rq->app->manager, rq->id, (uint32_t)timeout, true, err) < 0 &&
 		    err->kind != DW_ERR_GONE)
 			return -1;
@@ -187,6 +204,8 @@ static int wants_async(const struct http_request *rq, bool *ret, struct dw_err *
 static int kill_one(struct http_request *rq, const char *id, bool async, struct dw_err *err)
 {
 	struct manager *m = rq->app->manager;
+	if (manager_check_owner(m, id, rq->caller.owner, err) < 0)
+		return -1;
 	return async ? manager_kill_async(m, id, "killed", err) : manager_kill(m, id, "killed", err);
 }
 

@@ -7,17 +7,24 @@
 #include "daemon/auth.h"
 #include "daemon/gatectl.h"
 #include "daemon/idem.h"
+#include "daemon/keys.h"
 #include "daemon/manager.h"
 #include "daemon/options.h"
+#include "daemon/proc.h"
+#include "daemon/request_log.h"
 #include "daemon/store.h"
 
 struct app {
 	struct options options;
-	struct auth auth;
+	uint8_t file_key[AUTH_HASH_SIZE]; /* the key of the key file, hashed */
+	struct keys *keys;
+	struct request_counts requests;
+	atomic_ullong gate_restarts;
 	struct dw_runtime *runtime;
 	struct gatectl *gate;
 	struct store *store;
 	struct manager *manager;
+	struct procs *procs;
 	struct idem *idem;
 	char domain[OPTIONS_ENDPOINT_STRLEN]; /* where it listens */
 	int stop_fd;                          /* an eventfd: readable from when the daemon stops; never read */

@@ -7,7 +7,6 @@
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -42,7 +41,7 @@ static int make_key(const char *path, struct dw_err *err)
 	return failed ? dw_err_errno(err, failed, "writing the API key file %s", path) : 0;
 }
 
-static int read_key(int fd, struct auth *a, const char *path, struct dw_err *err)
+static int read_key(int fd, const char *path, uint8_t hash[static AUTH_HASH_SIZE], struct dw_err *err)
 {
 	char key[DAEMON_KEY_MAX + 2];
 	ssize_t got = read(fd, key, sizeof(key));
@@ -55,7 +54,7 @@ static int read_key(int fd, struct auth *a, const char *path, struct dw_err *err
 	for (size_t i = 0; i < n && ok; i++)
 		ok = key[i] > ' ' && key[i] < 0x7f;
 	if (ok)
-		auth_sha256(key, n, a->hash);
+		auth_sha256(key, n, hash);
 	OPENSSL_cleanse(key, sizeof(key));
 	return ok ? 0
 		  : dw_err_set(err, DW_ERR_INVALID, "invalid_option",
@@ -63,7 +62,7 @@ static int read_key(int fd, struct auth *a, const char *path, struct dw_err *err
 			       DAEMON_KEY_MAX);
 }
 
-int auth_load(struct auth *a, const char *path, bool *ret_made, struct dw_err *err)
+int auth_load(const char *path, uint8_t hash[static AUTH_HASH_SIZE], bool *ret_made, struct dw_err *err)
 {
 	bool made = false;
 	dw_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -78,27 +77,8 @@ int auth_load(struct auth *a, const char *path, bool *ret_made, struct dw_err *e
 		return dw_err_errno(err, errno, "opening the API key file %s", path);
 	if (st.st_mode & 077)
 		log_event(LOG_LEVEL_WARN, "API key file is readable by others", "path", path, NULL);
-	if (read_key(fd, a, path, err) < 0)
+	if (read_key(fd, path, hash, err) < 0)
 		return -1;
 	*ret_made = made;
 	return 0;
-}
-
-static bool matches(const struct auth *a, const char *key)
-{
-	uint8_t hash[AUTH_HASH_SIZE];
-	auth_sha256(key, strlen(key), hash);
-	return CRYPTO_memcmp(hash, a->hash, sizeof(hash)) == 0;
-}
-
-bool auth_check(const struct auth *a, const char *authorization, const char *api_key)
-{
-	static const char scheme[] = "Bearer ";
-	const size_t scheme_n = sizeof(scheme) - 1;
-	bool ok = false;
-	if (authorization && strncasecmp(authorization, scheme, scheme_n) == 0)
-		ok = matches(a, authorization + scheme_n + strspn(authorization + scheme_n, " "));
-	if (api_key)
-		ok |= matches(a, api_key);
-	return ok;
 }

@@ -11,6 +11,8 @@
 #define DAEMON_SANDBOX_MAX         1000u /* alive at one time; each holds some 10 descriptors here and in the keeper */
 #define DAEMON_POOL                4u
 
+/* For everything in a sandbox to halt: it takes a millisecond, or seconds on a machine that is overloaded. */
+#define DAEMON_FREEZE_MS         15000
 #define DAEMON_TIMEOUT_DEFAULT_S 300u
 #define DAEMON_TIMEOUT_MAX_S     86400u /* a day: a forgotten sandbox must end */
 
@@ -33,8 +35,12 @@
 #define DAEMON_KEY_MAX           512u      /* an API key, an Idempotency-Key */
 #define DAEMON_STOP_GRACE_MS     5000      /* requests under way at a stop */
 
+#define DAEMON_TLS_CHAIN    8u           /* certificates in one file */
+#define DAEMON_TLS_FILE_MAX (256u << 10) /* of a certificate or key file */
+
 /* Request fields. */
 #define DAEMON_NAME_MAX      128u
+#define DAEMON_OWNER_MAX     64u /* of a key, and so of a sandbox */
 #define DAEMON_MAP_KEYS      256u
 #define DAEMON_MAP_KEY_MAX   256u
 #define DAEMON_MAP_BYTES     (64u << 10)
@@ -54,9 +60,32 @@
 #define DAEMON_COMMAND_GRACE_MS  10000u /* beyond a command's own time-out, for the agent to report it */
 #define DAEMON_COMMAND_SILENT_MS 240000 /* then the answer's head goes out: some clients wait 300 s for it */
 #define DAEMON_COMMAND_SPACE_MS  30000  /* and a space as often as this */
-#define DAEMON_OPS_PER_SANDBOX   64u
+#define DAEMON_OPS_PER_SANDBOX   64u    /* with the processes below fewer than the agent's 256 */
 #define DAEMON_OP_STALL_MS       60000u /* a file operation in which nothing moved for so long is given up */
+#define DAEMON_BATCH_FILES       5000u  /* of one request: each is an operation, some milliseconds */
 #define DAEMON_AGENT_SEND_MS     5000u
+
+/* Processes that outlive their request. */
+#define DAEMON_PROCS_RUNNING 128u /* of one sandbox */
+#define DAEMON_PROCS_SANDBOX \
+	256u /* with those that have ended and wait to be asked for; the oldest of these give way */
+#define DAEMON_PROCS                4096u /* the same of all sandboxes: a socket and some 40 KiB each at the least */
+#define DAEMON_PROC_OWN             (8u << 10) /* of its output, twice, and of its text: kept however busy the server is */
+#define DAEMON_PROC_LIST            (512u << 10) /* of their commands, and of their environments, in one list of them */
+#define DAEMON_PROC_TAIL            (256u << 10) /* of its latest output, for those who follow it */
+#define DAEMON_PROC_STDIO           (8u << 20)   /* the same of one that is talked to, for a client that comes back */
+#define DAEMON_PROC_KEEP_MS         60000        /* a result that somebody was told stays, for clients that try again */
+#define DAEMON_PROC_UNASKED_MS      3600000      /* and one that nobody asks for */
+#define DAEMON_PROC_QUEUE           (16u << 10)  /* input on its way to one process; the sockets hold more */
+#define DAEMON_PROC_STDIN_MS        10000        /* in which the program inside took nothing, then the request fails */
+#define DAEMON_PROC_KILL_MS         2000         /* a kill is waited for; it comes about all the same */
+#define DAEMON_PROC_WAITERS         512u         /* requests that wait for a process; a connection and a thread each */
+#define DAEMON_PROC_WAITERS_SANDBOX 128u
+#define DAEMON_STREAM_PIECE         (16u << 10) /* of output in one event; clients read lines of up to 1 MiB */
+#define DAEMON_STREAM_FLUSH_MS      50          /* the beginning of a line waits as long for its end */
+#define DAEMON_STREAM_LATE          1024u       /* frames read after a command's time, for a client that read slowly */
+#define DAEMON_STREAM_LATE_MS       1000        /* and the wait for each */
+#define DAEMON_STREAM_ALIVE_MS      15000       /* a comment as often as this; some clients wait 60 s for a byte */
 
 /* Idempotency keys. */
 #define DAEMON_IDEM_MAX    10000u
@@ -83,6 +112,10 @@
 #define DAEMON_FOLLOW_ALIVE_MS   15000        /* a comment as often as this, so that a dead connection is noticed */
 #define DAEMON_LIST_DEFAULT      100u
 #define DAEMON_LIST_MAX          1000u
+
+/* What sandboxes use: an hour of each, 17 KiB. */
+#define DAEMON_METRICS_MS      5000
+#define DAEMON_METRICS_SAMPLES 720u
 
 /* The gate. */
 #define DAEMON_GATE_READY_MS 10000u

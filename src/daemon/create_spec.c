@@ -6,11 +6,14 @@
 #include <string.h>
 
 #include "daemon/network_spec.h"
+#include "daemon/security_spec.h"
 
 void create_spec_done(struct create_spec *s)
 {
 	record_done(&s->record);
 	network_spec_done(&s->network);
+	json_decref(s->warnings);
+	s->warnings = NULL;
 }
 
 int create_spec_timeout(int64_t value, const char *field, uint32_t *ret, struct dw_err *err)
@@ -129,7 +132,7 @@ static int unsupported(struct dw_err *err, const char *field, const char *what)
 			  what);
 }
 
-static int read_lifecycle(const json_t *body, struct record *r, struct dw_err *err)
+static int read_lifecycle(const json_t *body, struct create_spec *s, struct dw_err *err)
 {
 	json_t *lifecycle = NULL;
 	const char *on_timeout = "kill";
@@ -138,89 +141,12 @@ static int read_lifecycle(const json_t *body, struct record *r, struct dw_err *e
 	    jsonx_string(lifecycle, "on_timeout", &on_timeout, err) < 0 ||
 	    jsonx_bool(lifecycle, "auto_resume", &auto_resume, err) < 0)
 		return -1;
-	if (strcmp(on_timeout, "pause") == 0)
-		return unsupported(err, "lifecycle.on_timeout", "\"pause\"");
-	if (strcmp(on_timeout, "kill") != 0)
-		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "lifecycle.on_timeout must be \"kill\"");
-	if (auto_resume)
-		return unsupported(err, "lifecycle.auto_resume", "true");
-	r->doc->lifecycle = json_pack("{ss sb}", "on_timeout", "kill", "auto_resume", 0);
-	return 0;
-}
-
-/* Asked for in any spelling: what is not plainly off counts as on, since a control must never be dropped silently. */
-static bool feature_on(const json_t *feature)
-{
-	if (!feature || json_is_null(feature) || json_is_false(feature))
-		return false;
-	if (!json_is_object(feature))
-		return true;
-	const json_t *enabled = json_object_get(feature, "enabled");
-	return enabled && !json_is_null(enabled) && !json_is_false(enabled);
-}
-
-static int check_features(const json_t *policy, struct dw_err *err)
-{
-	static const char *const features[] = { "pii",           "injection_defense", "toxicity",
-						"code_security", "invisible_text",    "content_gate",
-						"custom_policy" };
-	for (size_t i = 0; i < DW_COUNT(features); i++) {
-		char field[64];
-		snprintf(field, sizeof(field), "security.%s", features[i]);
-		if (feature_on(json_object_get(policy, features[i])))
-			return unsupported(err, field, "inspection of content");
-	}
-	const json_t *t = json_object_get(policy, "transformations");
-	if (t && !json_is_null(t) && !(json_is_array(t) && json_array_size(t) == 0))
-		return unsupported(err, "security.transformations", "rewriting of content");
-	return 0;
-}
-
-/* The policy inside `security`: an object of its own, or JSON text in policy_json. *ret is owned; NULL when there is none. */
-static int parse_security(json_t *security, json_t **ret, struct dw_err *err)
-{
-	dw_autofree char *text = json_dumps(security, JSON_COMPACT | JSON_ENCODE_ANY);
-	if (!text)
-		return dw_err_errno(err, ENOMEM, "security");
-	if (strlen(text) > DAEMON_SECURITY_MAX)
-		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "security must not be larger than %u KiB",
-				  DAEMON_SECURITY_MAX >> 10);
-	const json_t *inner = json_object_get(security, "policy_json");
-	if (!inner || json_is_null(inner)) {
-		*ret = json_incref(security);
-		return 0;
-	}
-	const char *s = jsonx_plain_string(inner);
-	if (!s)
+	s->pause_on_timeout = strcmp(on_timeout, "pause") == 0;
+	s->auto_resume = auto_resume;
+	if (!s->pause_on_timeout && strcmp(on_timeout, "kill") != 0)
 		return dw_err_set(err, DW_ERR_INVALID, "invalid_field",
-				  "security.policy_json must be a string with JSON inside");
-	auto_json json_t *policy = NULL;
-	if (jsonx_parse("security.policy_json", s, strlen(s), &policy, err) < 0)
-		return -1;
-	if (!json_is_object(policy))
-		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "security.policy_json must hold a JSON object");
-	*ret = DW_TAKE(policy);
-	return 0;
-}
-
-static int read_security(const json_t *body, struct create_spec *s, json_t **ret_network, struct dw_err *err)
-{
-	json_t *security = NULL;
-	if (jsonx_object(body, "security", &security, err) < 0)
-		return -1;
-	if (!security)
-		return 0;
-	auto_json json_t *policy = NULL;
-	if (parse_security(security, &policy, err) < 0 || check_features(policy, err) < 0)
-		return -1;
-	/* A raw object beside policy_json is looked at too, so that nothing hides in the part that is not read. */
-	if (policy != security && check_features(security, err) < 0)
-		return -1;
-	json_t *network = NULL;
-	if (jsonx_object(policy, "network", &network, err) < 0)
-		return dw_err_wrap(err, "security");
-	s->record.doc->security = json_deep_copy(security);
-	*ret_network = json_incref(network);
+				  "lifecycle.on_timeout must be \"kill\" or \"pause\"");
+	s->record.doc->lifecycle = json_pack("{ss sb}", "on_timeout", on_timeout, "auto_resume", auto_resume);
 	return 0;
 }
 
@@ -258,20 +184,22 @@ static int check_refused(const json_t *body, struct dw_err *err)
 	return jsonx_bool(body, "secure", &secure, err);
 }
 
-int create_spec_parse(const json_t *body, bool default_allow, struct create_spec *ret, struct dw_err *err)
+int create_spec_parse(const json_t *body, const struct create_rules *rules, struct create_spec *ret, struct dw_err *err)
 {
 	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
-	auto_json json_t *network = NULL;
+	auto_security_spec struct security_spec security = { 0 };
 	s.record.doc = record_doc_new();
 	if (!s.record.doc)
 		return dw_err_errno(err, ENOMEM, "reading the request");
 	if (check_refused(body, err) < 0 || read_names(body, &s.record, err) < 0 ||
 	    read_timeout(body, &s.record, err) < 0 || read_maps(body, &s.record, err) < 0 ||
-	    read_lifecycle(body, &s.record, err) < 0 || read_security(body, &s, &network, err) < 0 ||
-	    read_network(body, network, default_allow, &s, err) < 0)
+	    read_lifecycle(body, &s, err) < 0 || security_spec_read(body, rules->strict_security, &security, err) < 0 ||
+	    read_network(body, security.network, rules->default_allow, &s, err) < 0)
 		return -1;
 	if (!s.record.doc->metadata || !s.record.doc->envs || !s.record.doc->lifecycle)
 		return dw_err_errno(err, ENOMEM, "reading the request");
+	s.record.doc->security = DW_TAKE(security.given);
+	s.warnings = DW_TAKE(security.warnings);
 	s.record.vcpus = DAEMON_SANDBOX_VCPUS;
 	s.record.memory_mb = DAEMON_SANDBOX_MEMORY_MB;
 	*ret = s;

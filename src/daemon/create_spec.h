@@ -8,10 +8,19 @@
 struct create_spec {
 	struct record record; /* template, name, timeout and the JSON members; the rest is zero */
 	struct network_spec network;
+	bool pause_on_timeout, auto_resume;
+	json_t *warnings; /* for the client: an array of strings */
 };
 
-/* Fills *ret from the request body. On failure (INVALID or FORBIDDEN, naming the field) *ret holds nothing. */
-int DW_MUST_USE create_spec_parse(const json_t *body, bool default_allow, struct create_spec *ret, struct dw_err *err);
+/* What the operator has chosen. */
+struct create_rules {
+	bool default_allow;   /* for a sandbox without a network */
+	bool strict_security; /* what is not supported is refused, not warned of */
+};
+
+/* Fills *ret from the request body. On failure (INVALID, FORBIDDEN or UNPROCESSABLE, naming the field) *ret holds nothing. */
+int DW_MUST_USE create_spec_parse(const json_t *body, const struct create_rules *rules, struct create_spec *ret,
+				  struct dw_err *err);
 void create_spec_done(struct create_spec *s);
 #define auto_create_spec __attribute__((cleanup(create_spec_done)))
 

@@ -10,9 +10,11 @@
 #include <sys/socket.h>
 
 #include "daemon/clock.h"
+#include "daemon/api.h"
 #include "daemon/bounds.h"
 #include "daemon/log.h"
 #include "daemon/strangers.h"
+#include "daemon/tls.h"
 
 struct http_server {
 	struct app *app;
@@ -90,7 +92,8 @@ bool http_is_stranger(const struct http_request *rq)
 /* A valid key makes the connection a client's for as long as it lasts. */
 static bool check_key(struct http_request *rq)
 {
-	if (!auth_check(&rq->app->auth, http_header(rq, MHD_HTTP_HEADER_AUTHORIZATION), http_header(rq, "X-API-Key")))
+	if (!keys_check(rq->app->keys, http_header(rq, MHD_HTTP_HEADER_AUTHORIZATION), http_header(rq, "X-API-Key"),
+			&rq->caller))
 		return false;
 	struct stranger *s = stranger_of(rq->conn);
 	if (s)
@@ -128,12 +131,17 @@ static int too_large(struct http_request *rq, struct dw_err *err)
 			  (unsigned long long)body_limit(rq) >> 20);
 }
 
+static bool is_open(const struct http_request *rq)
+{
+	return rq->route->open || (rq->app->options.metrics_open && rq->route->handler == api_prometheus);
+}
+
 /* What can be said from the head alone: the key first, so that strangers learn nothing about paths. */
 static int check_head(struct http_request *rq, const char *method, const char *path, struct dw_err *err)
 {
-	enum route_match m = route_find(method, path, &rq->route, rq->id, sizeof(rq->id), rq->allow, sizeof(rq->allow));
+	enum route_match m = route_find(method, path, &rq->route, rq->id, rq->part, rq->allow, sizeof(rq->allow));
 	rq->drain_max = DAEMON_DRAIN_ANON_MAX;
-	if (!check_key(rq) && !(m == ROUTE_FOUND && rq->route->open))
+	if (!check_key(rq) && !(m == ROUTE_FOUND && is_open(rq)))
 		return dw_err_set(err, DW_ERR_UNAUTHORIZED, "unauthorized",
 				  "unauthorized: the API key is missing or not valid");
 	rq->drain_max = DAEMON_DRAIN_MAX;
@@ -141,6 +149,10 @@ static int check_head(struct http_request *rq, const char *method, const char *p
 		return dw_err_set(err, DW_ERR_NOT_FOUND, "route_not_found", "there is no such route");
 	if (m == ROUTE_METHOD)
 		return dw_err_set(err, DW_ERR_METHOD, "method_not_allowed", "this route takes %s", rq->allow);
+	/* Here for every route, before anything else is said: others' sandboxes are as unknown as those that never were. */
+	if (strstr(rq->route->pattern, "/sandboxes/{id}") &&
+	    manager_check_owner(rq->app->manager, rq->id, rq->caller.owner, err) < 0)
+		return -1;
 	uint64_t n = declared_length(rq);
 	if (n != UINT64_MAX && n > body_limit(rq))
 		return too_large(rq, err);
@@ -214,20 +226,29 @@ static enum MHD_Result finish(struct http_request *rq)
 	return http_send(rq, &rp);
 }
 
+/* libmicrohttpd takes the query apart in place, and some clients' mistakes can be told only from what they sent. */
+static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
+{
+	struct http_request *rq = calloc(1, sizeof(*rq));
+	const char *query = strchr(uri, '?');
+	if (rq && query)
+		rq->query = strdup(query + 1);
+	return rq;
+}
+
 static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const char *url, const char *method,
 				  const char *version, const char *data, size_t *data_n, void **state)
 {
 	struct http_server *h = cls;
 	struct http_request *rq = *state;
-	if (!rq) {
-		rq = calloc(1, sizeof(*rq));
-		if (!rq)
-			return MHD_NO;
-		*state = rq;
+	if (!rq)
+		return MHD_NO;
+	if (!rq->app) {
 		rq->app = h->app;
 		rq->server = h;
 		rq->conn = conn;
 		atomic_fetch_add(&h->active, 1);
+		request_begin(rq);
 		if (check_head(rq, method, url, &rq->err) < 0)
 			set_failed(rq);
 		return answer_now(rq) ? http_send(rq, &(struct http_reply){ 0 }) : MHD_YES;
@@ -246,15 +267,20 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **state, e
 	struct http_request *rq = *state;
 	if (!rq)
 		return;
+	if (rq->app)
+		request_end(rq);
 	if (rq->stream)
 		rq->route->stream->abort(rq);
 	if (rq->after)
 		rq->after(rq->after_arg);
 	json_decref(rq->json);
 	free(rq->body);
+	free(rq->query);
+	/* One whose head never came whole was not begun. */
+	if (rq->app)
+		atomic_fetch_sub(&h->active, 1);
 	free(rq);
 	*state = NULL;
-	atomic_fetch_sub(&h->active, 1);
 }
 
 static void on_connection(void *cls, struct MHD_Connection *conn, void **context,
@@ -326,10 +352,14 @@ int http_start(struct app *app, struct http_server **ret, struct options_endpoin
 	h->strangers = strangers_new();
 	if (!h->strangers)
 		return dw_err_errno(err, ENOMEM, "starting the HTTP server");
-	const unsigned flags =
-		MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG | MHD_USE_ITC;
+	const unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG |
+			       MHD_USE_ITC | (app->options.tls_cert[0] ? MHD_USE_TLS : 0);
+	struct MHD_OptionItem tls[3] = { { .option = MHD_OPTION_END } };
+	if (app->options.tls_cert[0])
+		tls_options(tls);
 	h->mhd = MHD_start_daemon(flags, 0, NULL, NULL, on_request, h,                            /**/
 				  MHD_OPTION_EXTERNAL_LOGGER, on_log, h,                          /**/
+				  MHD_OPTION_URI_LOG_CALLBACK, on_uri, h,                         /**/
 				  MHD_OPTION_LISTEN_SOCKET, fd,                                   /**/
 				  MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,                   /**/
 				  MHD_OPTION_NOTIFY_CONNECTION, on_connection, h,                 /**/
@@ -338,6 +368,7 @@ int http_start(struct app *app, struct http_server **ret, struct options_endpoin
 				  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)DAEMON_HEADER_POOL, /**/
 				  MHD_OPTION_THREAD_STACK_SIZE, (size_t)DAEMON_THREAD_STACK,      /**/
 				  MHD_OPTION_STRICT_FOR_CLIENT, 1,                                /**/
+				  MHD_OPTION_ARRAY, tls,                                          /**/
 				  MHD_OPTION_END);
 	if (!h->mhd) {
 		strangers_free(h->strangers);

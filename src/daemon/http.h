@@ -14,6 +14,8 @@
 #include "daemon/app.h"
 #include "daemon/routes.h"
 
+_Static_assert(ROUTE_ID_SIZE == RECORD_ID_SIZE, "a sandbox's id fits into a route's");
+
 struct http_server;
 
 struct http_request {
@@ -21,11 +23,16 @@ struct http_request {
 	struct http_server *server;
 	struct MHD_Connection *conn;
 	const struct route *route;
-	char id[RECORD_ID_SIZE]; /* {id} of the route; "" when it can not be one */
-	json_t *json;            /* the body of a ROUTE_JSON route: an object */
-	void *stream;            /* a ROUTE_STREAM route's own state; freed by its abort */
-	char *body;              /* of a ROUTE_JSON route: what json was read from; may be NULL when it is empty */
-	uint64_t body_n;         /* bytes of the body so far */
+	char request_id[REQUEST_ID_SIZE];            /* the client's own, or one of ours */
+	int64_t begun_us;                            /* request_log.c's own */
+	unsigned status;                             /* of the answer; 0 until there is one */
+	struct caller caller;                        /* whose key it carries; of an open route perhaps nobody's */
+	char id[ROUTE_ID_SIZE], part[ROUTE_ID_SIZE]; /* the segments in braces of the route; "" when it can be no id */
+	json_t *json;                                /* the body of a ROUTE_JSON route: an object */
+	char *query;                                 /* what followed the '?', as it was sent; NULL for nothing */
+	void *stream;                                /* a ROUTE_STREAM route's own state; freed by its abort */
+	char *body;      /* of a ROUTE_JSON route: what json was read from; may be NULL when it is empty */
+	uint64_t body_n; /* bytes of the body so far */
 
 	/* A handler's: called with its argument when the answer has left, for what the client need not wait for. */
 	void (*after)(void *arg);

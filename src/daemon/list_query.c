@@ -27,15 +27,18 @@ const char *list_token(uint64_t offset, char buf[static LIST_TOKEN_SIZE])
 
 static int add_state(struct list_query *q, const char *state, size_t n, struct dw_err *err)
 {
-	/* No sandbox is ever in the last two here; asking for them is fine all the same. */
+	/* No sandbox is ever shown in the last one; asking for it is fine all the same. */
 	static const struct {
 		const char *name;
-		bool running, killed;
-	} states[] = { { "running", true, false }, { "live", true, false },    { "killed", false, true },
-		       { "all", true, true },      { "paused", false, false }, { "creating", false, false } };
+		bool running, paused, killed;
+	} states[] = {
+		{ "running", true, false, false }, { "live", true, false, false }, { "paused", false, true, false },
+		{ "killed", false, false, true },  { "all", true, true, true },    { "creating", false, false, false },
+	};
 	for (size_t i = 0; i < DW_COUNT(states); i++) {
 		if (strlen(states[i].name) == n && memcmp(states[i].name, state, n) == 0) {
 			q->running |= states[i].running;
+			q->paused |= states[i].paused;
 			q->killed |= states[i].killed;
 			return 0;
 		}

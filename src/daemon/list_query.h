@@ -5,7 +5,7 @@
 #include "daemon/jsonx.h"
 
 struct list_query {
-	bool running, killed; /* states to list */
+	bool running, paused, killed; /* states to list */
 	uint64_t limit, offset;
 	json_t *metadata; /* strings that a sandbox must have; an owned object */
 };
@@ -13,7 +13,7 @@ struct list_query {
 void list_query_done(struct list_query *q);
 #define auto_list_query __attribute__((cleanup(list_query_done)))
 
-/* No state named: running only. */
+/* Of a query that names no state the caller makes its own choice. */
 int DW_MUST_USE list_query_init(struct list_query *q, struct dw_err *err);
 
 /*

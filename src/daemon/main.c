@@ -19,6 +19,7 @@
 #include "daemon/http.h"
 #include "daemon/log.h"
 #include "daemon/place.h"
+#include "daemon/tls.h"
 
 enum exit_code {
 	EXIT_CODE_OK = 0,
@@ -64,6 +65,7 @@ static void on_gate_end(void *arg)
 static void on_gate_restart(void *arg)
 {
 	struct app *app = arg;
+	atomic_fetch_add(&app->gate_restarts, 1);
 	manager_gate_restarted(app->manager);
 }
 
@@ -87,6 +89,9 @@ static int take_signals(struct daemon *d, struct dw_err *err)
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);
+	/* Without a certificate there is nothing to read again, and a terminal that closes ends the daemon as ever. */
+	if (d->app.options.tls_cert[0])
+		sigaddset(&set, SIGHUP);
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
 		return dw_err_errno(err, errno, "setting signals up");
 	int e = pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -135,7 +140,8 @@ static int start_gate(struct app *app, struct dw_err *err)
 static int start_store(struct app *app, struct dw_err *err)
 {
 	int n = 0;
-	if (store_open(app->options.data_dir, &app->store, err) < 0 ||
+	if (keys_open(app->options.data_dir, app->file_key, &app->keys, err) < 0 ||
+	    store_open(app->options.data_dir, &app->store, err) < 0 ||
 	    store_kill_leftovers(app->store, "server restarted", clock_wall_us(), &n, err) < 0)
 		return -1;
 	if (n)
@@ -146,6 +152,7 @@ static int start_store(struct app *app, struct dw_err *err)
 static int start_manager(struct app *app, struct dw_err *err)
 {
 	const struct manager_config config = {
+		.stop_fd = app->stop_fd,
 		.runtime = app->runtime,
 		.gate = app->gate,
 		.store = app->store,
@@ -153,7 +160,7 @@ static int start_manager(struct app *app, struct dw_err *err)
 		.on_keeper_lost = on_keeper_lost,
 		.arg = app,
 	};
-	if (manager_new(&config, &app->manager, err) < 0)
+	if (manager_new(&config, &app->manager, err) < 0 || procs_new(&app->procs, err) < 0)
 		return -1;
 	app->idem = idem_new();
 	if (!app->idem)
@@ -165,8 +172,10 @@ static int start_files(struct daemon *d, struct dw_err *err)
 {
 	struct app *app = &d->app;
 	bool made = false;
+	if (app->options.tls_cert[0] && tls_load(app->options.tls_cert, app->options.tls_key, err) < 0)
+		return -1;
 	if (place_data_dir(app->options.data_dir, &d->lock_fd, err) < 0 ||
-	    auth_load(&app->auth, app->options.api_key_file, &made, err) < 0)
+	    auth_load(app->options.api_key_file, app->file_key, &made, err) < 0)
 		return -1;
 	if (made)
 		log_event(LOG_LEVEL_INFO, "API key made", "file", app->options.api_key_file, NULL);
@@ -185,9 +194,20 @@ static int start(struct daemon *d, struct dw_err *err)
 	if (start_gate(app, err) < 0 || dw_runtime_fill(app->runtime, err) < 0 || start_store(app, err) < 0 ||
 	    start_manager(app, err) < 0 || http_start(app, &d->http, &at, err) < 0)
 		return -1;
-	printf("declawd: listening on http://%s\n", options_format_endpoint(&at, text));
+	printf("declawd: listening on %s://%s\n", app->options.tls_cert[0] ? "https" : "http",
+	       options_format_endpoint(&at, text));
 	fflush(stdout);
 	return 0;
+}
+
+static void reload(const struct options *o)
+{
+	struct dw_err err = { 0 };
+	if (tls_load(o->tls_cert, o->tls_key, &err) == 0)
+		log_event(LOG_LEVEL_INFO, "certificate read again", "file", o->tls_cert, NULL);
+	else
+		log_event(LOG_LEVEL_ERROR, "certificate not read again: the earlier one stays", "error", err.message,
+			  NULL);
 }
 
 /* True: a signal asked for the end; false: the daemon can not go on. */
@@ -197,9 +217,16 @@ static bool serve(struct daemon *d)
 		{ .fd = d->signal_fd, .events = POLLIN },
 		{ .fd = d->app.fatal_fd, .events = POLLIN },
 	};
-	while (poll(p, DW_COUNT(p), -1) < 0 && errno == EINTR)
-		;
-	return !p[1].revents;
+	for (;;) {
+		if (poll(p, DW_COUNT(p), -1) < 0)
+			continue;
+		if (p[1].revents)
+			return false;
+		struct signalfd_siginfo info;
+		if (read(d->signal_fd, &info, sizeof(info)) != sizeof(info) || info.ssi_signo != SIGHUP)
+			return true;
+		reload(&d->app.options);
+	}
 }
 
 /* Also after a start that failed half-way. Returns when nothing of the daemon is left. */
@@ -213,6 +240,7 @@ static void stop(struct daemon *d)
 	if (d->http)
 		http_quiesce(d->http, DAEMON_STOP_GRACE_MS - FINISH_MS);
 	http_stop(d->http);
+	procs_free(app->procs);
 	if (app->manager)
 		manager_kill_all(app->manager, "server stopped");
 	gatectl_stop(app->gate);
@@ -221,6 +249,8 @@ static void stop(struct daemon *d)
 	manager_free(app->manager);
 	idem_free(app->idem);
 	store_close(app->store);
+	keys_close(app->keys);
+	tls_done();
 }
 
 static const char *environment(const char *name)
@@ -238,6 +268,14 @@ static void bound_malloc(void)
 	mallopt(M_TRIM_THRESHOLD, DAEMON_MALLOC_KEPT);
 }
 
+static void print_routes(void)
+{
+	size_t n;
+	const struct route *table = route_table(&n);
+	for (size_t i = 0; i < n; i++)
+		printf("%s %s\n", table[i].method, table[i].pattern);
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon d = { .lock_fd = -1, .signal_fd = -1, .app = { .stop_fd = -1, .fatal_fd = -1 } };
@@ -251,6 +289,9 @@ int main(int argc, char **argv)
 		return EXIT_CODE_OK;
 	case OPTIONS_VERSION:
 		puts("declawd " DECLAW_VERSION);
+		return EXIT_CODE_OK;
+	case OPTIONS_ROUTES:
+		print_routes();
 		return EXIT_CODE_OK;
 	case OPTIONS_BAD:
 		fprintf(stderr, "declawd: %s\n", err.message);

@@ -36,6 +36,7 @@ static void sandbox_free(struct sandbox *s)
 	if (s->agent_fd >= 0)
 		close(s->agent_fd);
 	network_spec_done(&s->network);
+	metrics_done(&s->metrics);
 	pthread_mutex_destroy(&s->gate_lock);
 	record_done(&s->record);
 	free(s);
@@ -70,11 +71,17 @@ void manager_link(struct sandbox *s)
 void manager_condemn(struct sandbox *s, const char *reason)
 {
 	s->due_ms = 0;
-	if (s->record.state == RECORD_RUNNING) {
+	if (s->record.state != RECORD_KILLED) {
 		s->record.state = RECORD_KILLED;
 		s->record.killed_us = clock_wall_us();
+		/* A paused one had no end before it. */
+		if (!s->record.end_us)
+			s->record.end_us = s->record.killed_us;
 		snprintf(s->record.reason, sizeof(s->record.reason), "%s", reason);
-		s->m->running--;
+		s->m->alive--;
+		s->m->ended++;
+		/* Who waits to pause or resume it need not. */
+		pthread_cond_broadcast(&s->m->change);
 	}
 	pthread_cond_signal(&s->m->wake);
 }
@@ -177,12 +184,12 @@ static int refuse_dead(struct manager *m, const char *id, struct dw_err *err)
 	return dw_err_set(err, DW_ERR_GONE, "sandbox_killed", "the sandbox was killed (%s)", r.reason);
 }
 
-/* The entry with a reference, when it is visible (running_only: and runs), else NULL. */
-static struct sandbox *lookup(struct manager *m, const char *id, bool running_only)
+/* The entry with a reference, when it is visible (alive_only: and alive), else NULL. */
+static struct sandbox *lookup(struct manager *m, const char *id, bool alive_only)
 {
 	pthread_mutex_lock(&m->lock);
 	struct sandbox *s = manager_find(m, id);
-	if (s && (s->making || (running_only && s->record.state != RECORD_RUNNING)))
+	if (s && (s->making || (alive_only && s->record.state == RECORD_KILLED)))
 		s = NULL;
 	if (s)
 		s->refs++;
@@ -200,6 +207,20 @@ int manager_info(struct manager *m, const char *id, struct record *ret, struct d
 	pthread_mutex_unlock(&m->lock);
 	manager_unref(s);
 	return 0;
+}
+
+int manager_check_owner(struct manager *m, const char *id, const char *owner, struct dw_err *err)
+{
+	char whose[DAEMON_OWNER_MAX + 1] = "";
+	struct sandbox *s = lookup(m, id, false);
+	if (s) {
+		/* Nothing changes it. */
+		snprintf(whose, sizeof(whose), "%s", s->record.owner);
+		manager_unref(s);
+	} else if (store_sandbox_owner(m->config.store, id, whose, err) < 0) {
+		return -1;
+	}
+	return *whose && strcmp(whose, owner) == 0 ? 0 : not_found(err);
 }
 
 /* To kill one that has ended is fine; NOT_FOUND when there never was one. */
@@ -250,8 +271,12 @@ int manager_set_timeout(struct manager *m, const char *id, uint32_t timeout_s, b
 	const int64_t due = clock_mono_ms() + (int64_t)timeout_s * 1000;
 	int r = 0;
 	pthread_mutex_lock(&m->lock);
-	if (s->record.state != RECORD_RUNNING) {
+	if (s->record.state == RECORD_KILLED) {
 		r = dw_err_set(err, DW_ERR_GONE, "sandbox_killed", "the sandbox was killed (%s)", s->record.reason);
+	} else if (s->record.state == RECORD_PAUSED || s->freeze_until_ms) {
+		/* No time passes for it, or its time is up and it is just being paused. */
+		if (!extend_only || timeout_s > s->record.timeout_s)
+			s->record.timeout_s = timeout_s;
 	} else if (!extend_only || due > s->due_ms) {
 		s->due_ms = due;
 		s->record.timeout_s = timeout_s;
@@ -278,14 +303,17 @@ int manager_enter(struct manager *m, const char *id, struct sandbox **ret, struc
 	if (manager_reach(m, id, &s, err) < 0)
 		return -1;
 	pthread_mutex_lock(&m->lock);
+	const int awake = manager_awake_locked(s, err);
 	bool room = s->ops < DAEMON_OPS_PER_SANDBOX;
-	if (room)
+	if (awake == 0 && room)
 		s->ops++;
 	pthread_mutex_unlock(&m->lock);
-	if (!room) {
+	if (awake < 0 || !room) {
 		manager_unref(s);
-		return dw_err_set(err, DW_ERR_LIMIT, "too_many_operations",
-				  "more than %u operations at one time in this sandbox", DAEMON_OPS_PER_SANDBOX);
+		return awake < 0 ? -1
+				 : dw_err_set(err, DW_ERR_LIMIT, "too_many_operations",
+					      "more than %u operations at one time in this sandbox",
+					      DAEMON_OPS_PER_SANDBOX);
 	}
 	*ret = s;
 	return 0;
@@ -306,6 +334,26 @@ bool manager_observes(struct manager *m, const char *id)
 	const bool observes = s && s->network.observe;
 	pthread_mutex_unlock(&m->lock);
 	return observes;
+}
+
+void sandbox_hold(struct sandbox *s)
+{
+	pthread_mutex_lock(&s->m->lock);
+	s->refs++;
+	pthread_mutex_unlock(&s->m->lock);
+}
+
+void sandbox_release(struct sandbox *s)
+{
+	manager_unref(s);
+}
+
+enum record_state sandbox_state(struct sandbox *s)
+{
+	pthread_mutex_lock(&s->m->lock);
+	const enum record_state state = s->record.state;
+	pthread_mutex_unlock(&s->m->lock);
+	return state;
 }
 
 int sandbox_agent_fd(const struct sandbox *s)
@@ -331,12 +379,16 @@ int sandbox_lost(struct sandbox *s, struct dw_err *err)
 {
 	char reason[sizeof(s->record.reason)] = "";
 	pthread_mutex_lock(&s->m->lock);
-	bool killed = s->record.state == RECORD_KILLED;
+	const bool killed = s->record.state == RECORD_KILLED;
+	const bool paused = s->record.state == RECORD_PAUSED || s->pausing == PAUSING_FREEZE;
 	if (killed)
 		snprintf(reason, sizeof(reason), "%s", s->record.reason);
 	pthread_mutex_unlock(&s->m->lock);
 	if (killed)
 		return dw_err_set(err, DW_ERR_GONE, "sandbox_killed", "the sandbox was killed (%s)", reason);
+	if (paused)
+		return dw_err_set(err, DW_ERR_CONFLICT, "sandbox_paused",
+				  "the sandbox was paused, and the operation did not end in its time");
 	return dw_err_set(err, DW_ERR_GONE, "sandbox_gone", "the sandbox gave no answer to the operation");
 }
 

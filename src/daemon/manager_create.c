@@ -33,6 +33,8 @@ static struct sandbox *entry_new(struct manager *m, struct create_spec *spec)
 	pthread_mutex_init(&s->gate_lock, NULL);
 	s->record = spec->record;
 	s->record.generation = 1;
+	s->pause_on_timeout = spec->pause_on_timeout;
+	s->auto_resume = spec->auto_resume;
 	spec->record = (struct record){ 0 };
 	s->network = spec->network;
 	spec->network.policy_fd = -1;
@@ -110,8 +112,10 @@ static int publish(struct sandbox *s, struct record *ret, struct dw_err *err)
 		r = dw_err_set(err, DW_ERR_INTERNAL, "internal", "the sandbox ended as it started");
 	} else {
 		s->making = false;
+		metrics_begin(&s->metrics, clock_mono_ms());
 		s->due_ms = clock_mono_ms() + (int64_t)s->record.timeout_s * 1000;
-		m->running++;
+		m->alive++;
+		m->created++;
 		record_copy(ret, &s->record);
 		pthread_cond_signal(&m->wake);
 	}

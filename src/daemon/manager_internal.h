@@ -8,6 +8,14 @@
 
 #define MANAGER_BUCKETS 1024u
 #define MANAGER_EXITS   64u
+#define MANAGER_NEVER   (INT64_MAX / 2)
+
+/* A change of its state that is under way. */
+enum pausing {
+	PAUSING_NOT = 0,
+	PAUSING_FREEZE,
+	PAUSING_THAW,
+};
 
 struct sandbox {
 	struct sandbox *chain;
@@ -19,6 +27,11 @@ struct sandbox {
 	bool exited;          /* PID 1 ended before it was visible */
 	atomic_size_t output_held;
 	int64_t due_ms; /* monotonic: when the reaper takes it */
+
+	struct metrics metrics;  /* under the manager's lock */
+	enum pausing pausing;    /* under the manager's lock */
+	int64_t freeze_until_ms; /* the reaper pauses it, and gives up then; else 0 */
+	bool pause_on_timeout, auto_resume;
 
 	uint32_t slot;
 	int agent_fd;
@@ -36,13 +49,14 @@ struct manager {
 	pthread_cond_t wake;   /* the reaper: something is due sooner */
 	pthread_cond_t change; /* an entry left the table, or its teardown failed */
 	struct sandbox *bucket[MANAGER_BUCKETS];
-	unsigned running;
+	unsigned alive;          /* and visible: running or paused */
+	uint64_t created, ended; /* that were visible */
 	bool stop;
 	int stop_fd; /* readable when the threads must end */
 	/* Slots that ended while no entry had them: a create may be about to enter one. */
 	uint32_t exits[MANAGER_EXITS];
 	unsigned exits_at;
-	pthread_t reaper, watcher;
+	pthread_t reaper, watcher, sampler;
 	unsigned threads;
 };
 
@@ -53,7 +67,7 @@ struct sandbox *manager_find(struct manager *m, const char *id);
 void manager_link(struct sandbox *s);
 void manager_unlink(struct sandbox *s);
 void manager_unref_locked(struct sandbox *s, bool *ret_last);
-/* A reference to one that runs. NOT_FOUND, GONE, INTERNAL. */
+/* A reference to one that is alive, paused or not. NOT_FOUND, GONE, INTERNAL. */
 int manager_reach(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err);
 /* Drops a reference; frees with the last one. */
 void manager_unref(struct sandbox *s);
@@ -62,11 +76,22 @@ void manager_condemn(struct sandbox *s, const char *reason);
 /* Takes apart an entry that the caller has marked dying, and drops the caller's reference. */
 int manager_take_apart(struct sandbox *s, struct dw_err *err);
 
+/*
+ * manager_pause.c; the lock is held, and may be let go of meanwhile. For an operation: CONFLICT "sandbox_paused", unless its lifecycle
+ * says that this wakes it. GONE.
+ */
+int manager_awake_locked(struct sandbox *s, struct dw_err *err);
+/* The reaper's: its time is up, and it is to be paused then. It is due again while that is under way. */
+void manager_pause_due(struct sandbox *s);
+
 /* All but its generation and wait_ms, under this network. */
 struct gatectl_attach manager_attachment(const struct sandbox *s, const struct network_spec *network);
 /* wait_ms: for a gate that is just being started again. */
 int manager_gate_attach(struct sandbox *s, unsigned wait_ms, struct dw_err *err);
 int manager_gate_detach(struct sandbox *s, struct dw_err *err);
+
+/* manager_metrics.c */
+void *manager_sampler_main(void *arg);
 
 /* reaper.c */
 int manager_threads_start(struct manager *m, struct dw_err *err);

@@ -13,15 +13,15 @@ static int by_age(const void *a, const void *b)
 	return strcmp(x->id, y->id);
 }
 
-int manager_running_each(struct manager *m, void (*visit)(void *arg, const struct record *r), void *arg,
-			 struct dw_err *err)
+int manager_alive_each(struct manager *m, void (*visit)(void *arg, const struct record *r), void *arg,
+		       struct dw_err *err)
 {
 	size_t n = 0;
 	pthread_mutex_lock(&m->lock);
-	struct record *all = calloc((size_t)m->running + 1, sizeof(*all));
+	struct record *all = calloc((size_t)m->alive + 1, sizeof(*all));
 	for (size_t b = 0; b < MANAGER_BUCKETS && all; b++)
 		for (struct sandbox *s = m->bucket[b]; s; s = s->chain)
-			if (!s->making && s->record.state == RECORD_RUNNING && n < m->running)
+			if (!s->making && s->record.state != RECORD_KILLED && n < m->alive)
 				record_copy(&all[n++], &s->record);
 	pthread_mutex_unlock(&m->lock);
 	if (!all)
@@ -35,10 +35,25 @@ int manager_running_each(struct manager *m, void (*visit)(void *arg, const struc
 	return 0;
 }
 
-unsigned manager_running_count(struct manager *m)
+unsigned manager_alive_count(struct manager *m)
 {
 	pthread_mutex_lock(&m->lock);
-	unsigned n = m->running;
+	unsigned n = m->alive;
 	pthread_mutex_unlock(&m->lock);
 	return n;
+}
+
+void manager_counts(struct manager *m, struct manager_counts *ret)
+{
+	struct manager_counts c = { 0 };
+	pthread_mutex_lock(&m->lock);
+	c.created = m->created;
+	c.ended = m->ended;
+	for (size_t b = 0; b < MANAGER_BUCKETS; b++)
+		for (const struct sandbox *s = m->bucket[b]; s; s = s->chain) {
+			c.running += !s->making && s->record.state == RECORD_RUNNING;
+			c.paused += !s->making && s->record.state == RECORD_PAUSED;
+		}
+	pthread_mutex_unlock(&m->lock);
+	*ret = c;
 }

@@ -152,13 +152,52 @@ LIMIT_SETTER(dns_per_second)
 LIMIT_SETTER(names_per_minute)
 LIMIT_SETTER(bytes)
 
-static const char *set_no_ipv6(struct options *o, const char *v, size_t n)
+static const char *set_flag(bool *flag, const char *v, size_t n)
 {
 	const bool on = n == 1 && *v == '1';
 	if (!on && !(n == 1 && *v == '0'))
 		return "1 or 0";
-	o->no_ipv6 = on;
+	*flag = on;
 	return NULL;
+}
+
+static const char *set_no_ipv6(struct options *o, const char *v, size_t n)
+{
+	return set_flag(&o->no_ipv6, v, n);
+}
+
+static const char *set_strict_security(struct options *o, const char *v, size_t n)
+{
+	return set_flag(&o->strict_security, v, n);
+}
+
+static const char *set_tls_cert(struct options *o, const char *v, size_t n)
+{
+	return set_path(o->tls_cert, v, n);
+}
+
+static const char *set_tls_key(struct options *o, const char *v, size_t n)
+{
+	return set_path(o->tls_key, v, n);
+}
+
+static const char *set_metrics_open(struct options *o, const char *v, size_t n)
+{
+	return set_flag(&o->metrics_open, v, n);
+}
+
+static const char *set_log_requests(struct options *o, const char *v, size_t n)
+{
+	static const char *const words[] = {
+		[OPTIONS_LOG_OFF] = "off", [OPTIONS_LOG_ERRORS] = "errors", [OPTIONS_LOG_ALL] = "all"
+	};
+	for (size_t i = 0; i < DW_COUNT(words); i++) {
+		if (strlen(words[i]) == n && memcmp(words[i], v, n) == 0) {
+			o->log_requests = (enum options_log)i;
+			return NULL;
+		}
+	}
+	return "off, errors or all";
 }
 
 /* clang-format off */
@@ -169,6 +208,14 @@ static const struct option table[] = {
 	  "templates, records and scratch space (/var/lib/declaw)" },
 	{ "--api-key-file", "DECLAW_API_KEY_FILE", "FILE", false, set_key_file, 0,
 	  "the key that clients must send (<data>/api-key; made at the first start)" },
+	{ "--tls-cert", "DECLAW_TLS_CERT", "FILE", false, set_tls_cert, 0,
+	  "serve the API over TLS with this certificate (PEM, its chain behind it); needs --tls-key" },
+	{ "--tls-key", "DECLAW_TLS_KEY", "FILE", false, set_tls_key, 0,
+	  "the certificate's private key (PEM, readable by its owner and group alone); both are read again on SIGHUP" },
+	{ "--metrics-open", "DECLAW_METRICS_OPEN", NULL, false, set_metrics_open, OPTIONS_RUN,
+	  "serve GET /metrics to those without a key too" },
+	{ "--log-requests", "DECLAW_LOG_REQUESTS", "off|errors|all", false, set_log_requests, 0,
+	  "which requests have a line in the log: none, those that failed, all (all)" },
 	{ "--uplink-netns", "DECLAW_UPLINK_NETNS", "NAME", false, set_uplink, 0,
 	  "network namespace that the gate dials from: below /run/netns, or a path (the host's)" },
 	{ "--resolver", "DECLAW_RESOLVER", "ADDR[:PORT]", true, set_resolver, 0,
@@ -179,6 +226,8 @@ static const struct option table[] = {
 	  "a private range that policies may open by name" },
 	{ "--no-ipv6", "DECLAW_NO_IPV6", NULL, false, set_no_ipv6, OPTIONS_RUN,
 	  "sandboxes have no IPv6 at all: no address, no route, no answer to AAAA questions" },
+	{ "--strict-security", "DECLAW_STRICT_SECURITY", NULL, false, set_strict_security, OPTIONS_RUN,
+	  "refuse a sandbox whose security asks for what this server does not have, instead of warning" },
 	{ "--limit-flows", "DECLAW_LIMIT_FLOWS", "N", false, set_limit_flows, 0,
 	  "flows open at one time in a sandbox whose policy does not say (1024)" },
 	{ "--limit-half-open", "DECLAW_LIMIT_HALF_OPEN", "N", false, set_limit_half_open, 0,
@@ -191,6 +240,7 @@ static const struct option table[] = {
 	  "different names per minute under patterns such as *.host (120)" },
 	{ "--limit-bytes", "DECLAW_LIMIT_BYTES", "N", false, set_limit_bytes, 0,
 	  "bytes both ways in a sandbox's life (no limit)" },
+	{ "--print-routes", NULL, NULL, false, NULL, OPTIONS_ROUTES, "print the method and path of each route of the API" },
 	{ "--help", NULL, NULL, false, NULL, OPTIONS_HELP, "print this" },
 	{ "--version", NULL, NULL, false, NULL, OPTIONS_VERSION, "print the version" },
 };
@@ -277,7 +327,10 @@ enum options_result options_parse(struct options *ret, int argc, char *const *ar
 {
 	struct options *o = ret;
 	bool seen[DW_COUNT(table)] = { false };
-	*o = (struct options){ .default_allow = true, .listen = { .port = 8080 }, .data_dir = "/var/lib/declaw" };
+	*o = (struct options){ .default_allow = true,
+			       .log_requests = OPTIONS_LOG_ALL,
+			       .listen = { .port = 8080 },
+			       .data_dir = "/var/lib/declaw" };
 	const uint8_t loopback[4] = { 127, 0, 0, 1 };
 	o->listen.addr = dw_addr_from4(loopback);
 	for (int i = 1; i < argc; i++) {
@@ -290,6 +343,11 @@ enum options_result options_parse(struct options *ret, int argc, char *const *ar
 		/* An empty variable is the same as none: that is how unit files switch one off. */
 		if (value && *value && apply_env(o, &table[i], value, err) < 0)
 			return OPTIONS_BAD;
+	}
+	if (!o->tls_cert[0] != !o->tls_key[0]) {
+		dw_err_set(err, DW_ERR_INVALID, "invalid_option", "%s needs %s too",
+			   o->tls_cert[0] ? "--tls-cert" : "--tls-key", o->tls_cert[0] ? "--tls-key" : "--tls-cert");
+		return OPTIONS_BAD;
 	}
 	if (!o->api_key_file[0])
 		snprintf(o->api_key_file, sizeof(o->api_key_file), "%.*s/api-key", PATH_MAX - 64, o->data_dir);

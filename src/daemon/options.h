@@ -19,6 +19,13 @@ struct options_endpoint {
 	uint16_t port;
 };
 
+/* Which requests have a line in the log. */
+enum options_log {
+	OPTIONS_LOG_OFF = 0,
+	OPTIONS_LOG_ERRORS, /* status 400 and above, and those whose client left */
+	OPTIONS_LOG_ALL,
+};
+
 struct options {
 	struct options_endpoint listen;
 	char data_dir[PATH_MAX];
@@ -28,6 +35,10 @@ struct options {
 	size_t resolver_n;
 	bool default_allow;
 	bool no_ipv6;
+	bool strict_security;
+	char tls_cert[PATH_MAX], tls_key[PATH_MAX]; /* both or none */
+	bool metrics_open;                          /* without a key */
+	enum options_log log_requests;
 	struct dw_limits limits; /* for networks without their own; 0: the gate's default */
 	struct dw_prefix allow_private[OPTIONS_ALLOW_PRIVATE];
 	size_t allow_private_n;
@@ -38,6 +49,7 @@ enum options_result {
 	OPTIONS_RUN,
 	OPTIONS_HELP,
 	OPTIONS_VERSION,
+	OPTIONS_ROUTES, /* print the routes of the API */
 };
 
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The manager's two threads: one takes apart what is due, one hears of sandboxes that ended by themselves. */
+/* Two of the manager's threads: one takes apart what is due, one hears of sandboxes that ended by themselves. */
 #include "daemon/manager_internal.h"
 
 #include <errno.h>
@@ -43,6 +43,10 @@ static void *reaper_main(void *arg)
 		struct sandbox *s = first_due(m);
 		if (!s || s->due_ms > clock_mono_ms()) {
 			wait_until(m, s ? s->due_ms : INT64_MAX / 2);
+			continue;
+		}
+		if (s->record.state == RECORD_RUNNING && s->pause_on_timeout) {
+			manager_pause_due(s);
 			continue;
 		}
 		manager_condemn(s, "timeout");
@@ -116,6 +120,10 @@ int manager_threads_start(struct manager *m, struct dw_err *err)
 		m->threads++;
 		e = pthread_create(&m->watcher, NULL, watcher_main, m);
 	}
+	if (!e) {
+		m->threads++;
+		e = pthread_create(&m->sampler, NULL, manager_sampler_main, m);
+	}
 	if (e)
 		return dw_err_errno(err, e, "starting a thread");
 	m->threads++;
@@ -135,5 +143,7 @@ void manager_threads_stop(struct manager *m)
 		pthread_join(m->reaper, NULL);
 	if (m->threads > 1)
 		pthread_join(m->watcher, NULL);
+	if (m->threads > 2)
+		pthread_join(m->sampler, NULL);
 	m->threads = 0;
 }

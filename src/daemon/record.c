@@ -36,22 +36,29 @@ void record_done(struct record *r)
 
 const char *record_state_name(enum record_state state)
 {
-	return state == RECORD_RUNNING ? "running" : "killed";
+	static const char *const names[] = {
+		[RECORD_KILLED] = "killed", [RECORD_RUNNING] = "running", [RECORD_PAUSED] = "paused"
+	};
+	return names[state];
 }
 
 json_t *record_to_json(const struct record *r, const char *domain)
 {
 	char started[CLOCK_ISO_SIZE], end[CLOCK_ISO_SIZE];
 	const struct record_doc *doc = r->doc;
-	json_t *j = json_pack("{ss ss ss ss si so? so? so? so? so? s{si si} ss ss ss si ss}", /**/
+	json_t *j = json_pack("{ss ss ss ss si so? so? so? so? so? s{si si} ss ss? ss si ss}", /**/
 			      "sandbox_id", r->id, "template_id", r->template_name, "name", r->name, "state",
 			      record_state_name(r->state), "timeout", (int)r->timeout_s, "metadata",
 			      json_deep_copy(doc->metadata), "envs", json_deep_copy(doc->envs), "network",
 			      json_deep_copy(doc->network), "security", json_deep_copy(doc->security), "lifecycle",
 			      json_deep_copy(doc->lifecycle), "resources", "vcpus", (int)r->vcpus, "memory_mb",
 			      (int)r->memory_mb, "started_at", clock_iso(r->started_us, started), "end_at",
-			      clock_iso(r->end_us, end), "sandbox_domain", domain, "envd_port", ENVD_PORT, "guest_ip",
-			      r->guest_ip);
+			      r->end_us ? clock_iso(r->end_us, end) : NULL, "sandbox_domain", domain, "envd_port",
+			      ENVD_PORT, "guest_ip", r->guest_ip);
+	if (j && r->state == RECORD_PAUSED) {
+		char paused[CLOCK_ISO_SIZE];
+		json_object_set_new(j, "paused_at", json_string(clock_iso(r->paused_us, paused)));
+	}
 	if (j && r->state == RECORD_KILLED) {
 		char killed[CLOCK_ISO_SIZE];
 		json_object_set_new(j, "killed_at", json_string(clock_iso(r->killed_us, killed)));

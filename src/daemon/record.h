@@ -18,6 +18,7 @@
 enum record_state {
 	RECORD_KILLED = 0,
 	RECORD_RUNNING,
+	RECORD_PAUSED, /* in memory only: what is alive is not read from the store, and does not outlive the server */
 };
 
 /*
@@ -34,14 +35,16 @@ struct record {
 	char id[RECORD_ID_SIZE];
 	char template_name[DW_TEMPLATE_NAME_MAX + 1];
 	char name[DAEMON_NAME_MAX + 1];
-	char reason[64]; /* why it was killed */
+	char owner[DAEMON_OWNER_MAX + 1]; /* whose key made it; others do not see it */
+	char reason[64];                  /* why it was killed */
 	char guest_ip[DW_ADDR_STRLEN];
 	enum record_state state;
 	uint32_t timeout_s;
 	uint32_t vcpus, memory_mb;
-	uint64_t generation;                   /* of the network: 1 at first, one more with each change */
-	int64_t started_us, end_us, killed_us; /* wall clock; killed_us 0 while it runs */
-	struct record_doc *doc;                /* a reference; NULL only in a record that is empty */
+	uint64_t generation;          /* of the network: 1 at first, one more with each change */
+	int64_t started_us, end_us;   /* wall clock; end_us 0 while it is paused */
+	int64_t paused_us, killed_us; /* 0 while it is not */
+	struct record_doc *doc;       /* a reference; NULL only in a record that is empty */
 };
 
 /* Empty, with one reference; NULL when memory is out. */

@@ -91,6 +91,8 @@ enum MHD_Result http_send(struct http_request *rq, struct http_reply *rp)
 	/* A server that stops answers what it has begun, and keeps no connection; nor one that may be anybody's. */
 	if (stopping(rq->app) || http_is_stranger(rq))
 		MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
+	MHD_add_response_header(r, "X-Request-Id", rq->request_id);
+	rq->status = status;
 	enum MHD_Result ret = MHD_queue_response(rq->conn, status, r);
 	MHD_destroy_response(r);
 	return ret;

@@ -29,14 +29,43 @@ void result_text_init(struct result_text *t, const struct agent_result *r, const
 	memcpy(t->part, part, sizeof(part));
 }
 
+void result_text_init_pieces(struct result_text *t, const struct agent_result *r, result_fill *fill, void *arg,
+			     const char *note)
+{
+	result_text_init(t, r, note);
+	t->fill = fill;
+	t->fill_arg = arg;
+	t->part[1] = (struct result_part){ .fills = 1 };
+	t->part[3] = (struct result_part){ .fills = 2 };
+}
+
+/* So much of a part that comes in pieces that no character is cut. */
+static void refill(struct result_text *t, struct result_part *part)
+{
+	size_t left = part->n - t->begun;
+	if (!part->fills || left >= UTF8_JSON_MAX)
+		return;
+	if (left)
+		memmove(t->window, part->p + t->begun, left);
+	while (part->fills && left < UTF8_JSON_MAX) {
+		const size_t n = t->fill(t->fill_arg, part->fills - 1u, t->window + left, sizeof(t->window) - left);
+		left += n;
+		if (!n)
+			part->fills = 0;
+	}
+	part->p = t->window;
+	part->n = left;
+	t->begun = 0;
+}
+
 /* How many of the next bytes are JSON as they are, up to max. */
 static size_t plain(const struct result_part *part, size_t begun, size_t max)
 {
 	const size_t n = DW_MIN(part->n - begun, max);
+	if (part->raw || !n)
+		return n;
 	const uint8_t *p = (const uint8_t *)part->p + begun;
 	size_t i = 0;
-	if (part->raw)
-		return n;
 	while (i < n && p[i] >= ' ' && p[i] < 0x80 && p[i] != '"' && p[i] != '\\')
 		i++;
 	return i;
@@ -61,7 +90,8 @@ size_t result_text_read(struct result_text *t, char *buf, size_t max)
 		}
 		if (t->at == RESULT_TEXT_PARTS)
 			break;
-		const struct result_part *part = &t->part[t->at];
+		struct result_part *part = &t->part[t->at];
+		refill(t, part);
 		size_t n = plain(part, t->begun, max - done);
 		if (n) {
 			done = put(buf, done, part->p + t->begun, n);

@@ -9,6 +9,18 @@
 /* clang-format off */
 static const struct route table[] = {
 	{ "GET",    "/health",                     api_health,       ROUTE_NONE, NULL, true },
+	{ "GET",    "/metrics",                    api_prometheus,     ROUTE_NONE },
+	{ "GET",    "/openapi.json",               api_openapi,      ROUTE_NONE },
+	{ "GET",    "/auth/me",                    api_auth_me,      ROUTE_NONE },
+	{ "GET",    "/accounts/{owner}",           api_account,      ROUTE_NONE },
+	{ "GET",    "/accounts/{owner}/api-keys",  api_key_list,     ROUTE_NONE },
+	{ "POST",   "/accounts/{owner}/api-keys",  api_key_create,   ROUTE_JSON },
+	{ "DELETE", "/accounts/{owner}/api-keys/{key_id}", api_key_revoke, ROUTE_NONE },
+	{ "GET",    "/accounts/{owner}/wallet",    api_no_billing,   ROUTE_NONE },
+	{ "GET",    "/accounts/{owner}/usage",     api_no_billing,   ROUTE_NONE },
+	{ "GET",    "/accounts/{owner}/usage/daily", api_no_billing, ROUTE_NONE },
+	{ "GET",    "/accounts/{owner}/deposits",  api_no_billing,   ROUTE_NONE },
+	{ "GET",    "/accounts/{owner}/overview",  api_no_billing,   ROUTE_NONE },
 	{ "POST",   "/sandboxes",                  api_create,       ROUTE_JSON },
 	{ "GET",    "/sandboxes",                  api_list,         ROUTE_NONE },
 	{ "POST",   "/sandboxes/kill-many",        api_kill_many,    ROUTE_JSON },
@@ -16,10 +28,38 @@ static const struct route table[] = {
 	{ "DELETE", "/sandboxes/{id}",             api_kill,         ROUTE_NONE },
 	{ "GET",    "/sandboxes/{id}/status",      api_status,       ROUTE_NONE },
 	{ "PATCH",  "/sandboxes/{id}/timeout",     api_timeout,      ROUTE_JSON },
+	{ "POST",   "/sandboxes/{id}/pause",       api_pause,        ROUTE_NONE },
+	{ "POST",   "/sandboxes/{id}/resume",      api_resume,       ROUTE_NONE },
+	{ "GET",    "/sandboxes/{id}/metrics",     api_metrics,      ROUTE_NONE },
 	{ "POST",   "/sandboxes/{id}/commands",    api_command_run,  ROUTE_JSON },
 	{ "GET",    "/sandboxes/{id}/commands",    api_command_list, ROUTE_NONE },
+	{ "POST",   "/sandboxes/{id}/commands/stream", api_command_stream, ROUTE_JSON },
+	{ "DELETE", "/sandboxes/{id}/commands/{pid}", api_command_kill, ROUTE_NONE },
+	{ "GET",    "/sandboxes/{id}/commands/{pid}/wait", api_command_wait, ROUTE_NONE },
+	{ "GET",    "/sandboxes/{id}/commands/{pid}/stream", api_command_follow, ROUTE_NONE },
+	{ "POST",   "/sandboxes/{id}/commands/{pid}/stdin", api_command_stdin, ROUTE_JSON },
+	{ "POST",   "/sandboxes/{id}/commands/{pid}/stdin/close", api_command_stdin_close, ROUTE_NONE },
+	{ "POST",   "/sandboxes/{id}/commands/{pid}/signal", api_command_signal, ROUTE_JSON },
+	{ "POST",   "/sandboxes/{id}/pty",         api_pty_create,   ROUTE_JSON },
+	{ "GET",    "/sandboxes/{id}/pty/{pid}/stream", api_pty_stream, ROUTE_NONE },
+	{ "POST",   "/sandboxes/{id}/pty/{pid}/stdin", api_pty_stdin, ROUTE_JSON },
+	{ "PATCH",  "/sandboxes/{id}/pty/{pid}",   api_pty_resize,   ROUTE_JSON },
+	{ "DELETE", "/sandboxes/{id}/pty/{pid}",   api_pty_kill,     ROUTE_NONE },
+	{ "POST",   "/sandboxes/{id}/stdio",       api_stdio_start,  ROUTE_JSON },
+	{ "GET",    "/sandboxes/{id}/stdio/{cmd_id}/stream", api_stdio_stream, ROUTE_NONE },
+	{ "POST",   "/sandboxes/{id}/stdio/{cmd_id}/stdin", api_stdio_stdin, ROUTE_JSON },
+	{ "POST",   "/sandboxes/{id}/stdio/{cmd_id}/stdin/close", api_stdio_stdin_close, ROUTE_NONE },
+	{ "DELETE", "/sandboxes/{id}/stdio/{cmd_id}", api_stdio_kill, ROUTE_NONE },
 	{ "GET",    "/sandboxes/{id}/files",       api_file_read,    ROUTE_NONE },
 	{ "POST",   "/sandboxes/{id}/files",       api_file_write,   ROUTE_JSON },
+	{ "DELETE", "/sandboxes/{id}/files",       api_file_remove,  ROUTE_NONE },
+	{ "PATCH",  "/sandboxes/{id}/files",       api_file_rename,  ROUTE_JSON },
+	{ "POST",   "/sandboxes/{id}/files/batch", api_file_batch,   ROUTE_JSON },
+	{ "GET",    "/sandboxes/{id}/files/list",  api_file_list,    ROUTE_NONE },
+	{ "GET",    "/sandboxes/{id}/files/exists", api_file_exists, ROUTE_NONE },
+	{ "GET",    "/sandboxes/{id}/files/info",  api_file_info,    ROUTE_NONE },
+	{ "POST",   "/sandboxes/{id}/files/mkdir", api_file_mkdir,   ROUTE_JSON },
+	{ "POST",   "/sandboxes/{id}/files/watch", api_file_watch,   ROUTE_JSON },
 	{ "GET",    "/sandboxes/{id}/files/raw",   api_file_read,    ROUTE_NONE },
 	{ "PUT",    "/sandboxes/{id}/files/raw",   api_file_upload,  ROUTE_STREAM, &api_file_upload_stream },
 	{ "GET",    "/sandboxes/{id}/network",     api_network_get,  ROUTE_NONE },
@@ -41,23 +81,27 @@ static bool id_char(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
 }
 
-static void take_id(const char *s, size_t n, char *id, size_t size)
+static void take_id(const char *s, size_t n, char id[static ROUTE_ID_SIZE])
 {
-	bool ok = n < size;
+	bool ok = n < ROUTE_ID_SIZE;
 	for (size_t i = 0; i < n && ok; i++)
 		ok = id_char(s[i]);
-	snprintf(id, size, "%.*s", ok ? (int)n : 0, s);
+	snprintf(id, ROUTE_ID_SIZE, "%.*s", ok ? (int)n : 0, s);
 }
 
-/* Segment by segment; a {id} matches any non-empty one. */
-static bool matches(const char *pattern, const char *path, char *id, size_t id_size)
+/* Segment by segment; one in braces matches any that is not empty. */
+static bool matches(const char *pattern, const char *path, char id[static ROUTE_ID_SIZE],
+		    char part[static ROUTE_ID_SIZE])
 {
+	char *const word[] = { id, part };
+	size_t words = 0;
 	while (*pattern == '/' && *path == '/') {
 		size_t pn = strcspn(++pattern, "/"), n = strcspn(++path, "/");
-		if (pn == 4 && memcmp(pattern, "{id}", 4) == 0) {
+		if (*pattern == '{') {
+			dw_assert(words < DW_COUNT(word));
 			if (!n)
 				return false;
-			take_id(path, n, id, id_size);
+			take_id(path, n, word[words++]);
 		} else if (pn != n || memcmp(pattern, path, n) != 0) {
 			return false;
 		}
@@ -67,17 +111,22 @@ static bool matches(const char *pattern, const char *path, char *id, size_t id_s
 	return !*pattern && !*path;
 }
 
-enum route_match route_find(const char *method, const char *path, const struct route **ret, char *id, size_t id_size,
-			    char *allow, size_t allow_size)
+enum route_match route_find(const char *method, const char *path, const struct route **ret,
+			    char id[static ROUTE_ID_SIZE], char part[static ROUTE_ID_SIZE], char *allow,
+			    size_t allow_size)
 {
 	const char *pattern = NULL;
 	size_t n = 0;
-	id[0] = allow[0] = '\0';
+	allow[0] = '\0';
 	for (const struct route *r = table; r < table + DW_COUNT(table); r++) {
-		/* The first pattern that fits has the path: literal ones stand before {id} in the table. */
-		if (pattern ? strcmp(pattern, r->pattern) != 0 : !matches(r->pattern, path, id, id_size))
+		/* The first pattern that fits has the path: literal ones stand before those in braces in the table. */
+		if (!pattern) {
+			id[0] = part[0] = '\0'; /* what one that did not fit has left */
+			if (matches(r->pattern, path, id, part))
+				pattern = r->pattern;
+		}
+		if (!pattern || strcmp(pattern, r->pattern) != 0)
 			continue;
-		pattern = r->pattern;
 		if (strcmp(r->method, method) == 0) {
 			*ret = r;
 			return ROUTE_FOUND;

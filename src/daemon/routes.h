@@ -25,7 +25,8 @@ struct route_stream {
 
 struct route {
 	const char *method;
-	const char *pattern; /* segments; {id} is a sandbox id */
+	const char *
+		pattern; /* segments; the first in braces is what the route is about ({id}: a sandbox), a second one a part of it */
 	int (*handler)(struct http_request *rq, struct http_reply *rp, struct dw_err *err);
 	enum route_body body;
 	const struct route_stream *stream;
@@ -38,12 +39,15 @@ enum route_match {
 	ROUTE_FOUND,
 };
 
+#define ROUTE_ID_SIZE 72
+
 /*
- * path is the decoded path of the request. On ROUTE_FOUND *ret and the bytes of {id} in id ("" when they can not be an
- * id: then no sandbox has it).
+ * path is the decoded path of the request. On ROUTE_FOUND *ret, and what stands in the place of the first and the second segment in braces
+ * in id and part: "" when there is none, and when it can not be an id, so that nothing has it.
  */
-enum route_match route_find(const char *method, const char *path, const struct route **ret, char *id, size_t id_size,
-			    char *allow, size_t allow_size);
+enum route_match route_find(const char *method, const char *path, const struct route **ret,
+			    char id[static ROUTE_ID_SIZE], char part[static ROUTE_ID_SIZE], char *allow,
+			    size_t allow_size);
 
 /* The table, for tests. */
 const struct route *route_table(size_t *ret_n);

@@ -21,11 +21,12 @@ static const char *const migrations[] = {
 	") STRICT;"
 	"CREATE INDEX sandbox_running ON sandbox (id) WHERE state = 'running';",
 	"ALTER TABLE sandbox ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;",
+	"ALTER TABLE sandbox ADD COLUMN owner TEXT NOT NULL DEFAULT 'local';",
 };
 
 #define COLUMNS                                                                                                     \
 	"id, template, name, state, reason, timeout_s, vcpus, memory_mb, started_us, end_us, killed_us, guest_ip, " \
-	"metadata, envs, network, security, lifecycle, generation"
+	"metadata, envs, network, security, lifecycle, generation, owner"
 
 enum statement {
 	ST_INSERT = 0,
@@ -34,6 +35,7 @@ enum statement {
 	ST_REMOVE,
 	ST_LEFTOVERS,
 	ST_GET,
+	ST_OWNER,
 	ST_KILLED,
 	ST_TRIM,
 	ST__COUNT,
@@ -59,18 +61,20 @@ enum column {
 	COL_SECURITY,
 	COL_LIFECYCLE,
 	COL_GENERATION,
+	COL_OWNER,
 	COL__COUNT,
 };
 
 /* clang-format off */
 static const char *const statements[] = {
-	[ST_INSERT] = "INSERT INTO sandbox (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[ST_INSERT] = "INSERT INTO sandbox (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 	[ST_KILL] = "UPDATE sandbox SET state = 'killed', reason = ?2, timeout_s = ?3, end_us = ?4, killed_us = ?5 "
 		    "WHERE id = ?1 AND state = 'running'",
 	[ST_NETWORK] = "UPDATE sandbox SET network = ?2, generation = ?3 WHERE id = ?1",
 	[ST_REMOVE] = "DELETE FROM sandbox WHERE id = ?1",
 	[ST_LEFTOVERS] = "UPDATE sandbox SET state = 'killed', reason = ?1, killed_us = ?2 WHERE state = 'running'",
 	[ST_GET] = "SELECT " COLUMNS " FROM sandbox WHERE id = ?1",
+	[ST_OWNER] = "SELECT owner FROM sandbox WHERE id = ?1",
 	[ST_KILLED] = "SELECT " COLUMNS " FROM sandbox WHERE state = 'killed' ORDER BY seq",
 	[ST_TRIM] = "DELETE FROM sandbox WHERE state = 'killed' AND seq <= (SELECT max(seq) FROM sandbox) - ?1",
 };
@@ -171,6 +175,7 @@ static void bind_record(sqlite3_stmt *st, const struct record *r, const struct t
 	sql_text(st, COL_SECURITY + 1, t->security);
 	sql_text(st, COL_LIFECYCLE + 1, t->lifecycle);
 	sqlite3_bind_int64(st, COL_GENERATION + 1, (sqlite3_int64)r->generation);
+	sql_text(st, COL_OWNER + 1, r->owner);
 }
 
 int store_sandbox_insert(struct store *s, const struct record *r, struct dw_err *err)
@@ -278,6 +283,7 @@ static int read_row(sqlite3_stmt *st, struct record *r, struct dw_err *err)
 	sql_copy(st, COL_NAME, r->name, sizeof(r->name));
 	sql_copy(st, COL_REASON, r->reason, sizeof(r->reason));
 	sql_copy(st, COL_GUEST_IP, r->guest_ip, sizeof(r->guest_ip));
+	sql_copy(st, COL_OWNER, r->owner, sizeof(r->owner));
 	r->doc = record_doc_new();
 	if (!r->doc)
 		return dw_err_errno(err, ENOMEM, "reading the sandbox's record");
@@ -300,6 +306,25 @@ int store_sandbox_get(struct store *s, const char *id, struct record *ret, struc
 		r = read_row(st, ret, err) == 0 ? 1 : -1;
 	else if (step != SQLITE_DONE)
 		r = sql_fail(&s->state, "reading the sandbox's record", err);
+	sqlite3_reset(st);
+	sqlite3_clear_bindings(st);
+	pthread_mutex_unlock(&s->state.lock);
+	return r;
+}
+
+int store_sandbox_owner(struct store *s, const char *id, char ret[static DAEMON_OWNER_MAX + 1], struct dw_err *err)
+{
+	pthread_mutex_lock(&s->state.lock);
+	sqlite3_stmt *st = s->state.stmt[ST_OWNER];
+	sql_text(st, 1, id);
+	const int step = sqlite3_step(st);
+	int r = 0;
+	if (step == SQLITE_ROW) {
+		sql_copy(st, 0, ret, DAEMON_OWNER_MAX + 1);
+		r = 1;
+	} else if (step != SQLITE_DONE) {
+		r = sql_fail(&s->state, "reading the sandbox's record", err);
+	}
 	sqlite3_reset(st);
 	sqlite3_clear_bindings(st);
 	pthread_mutex_unlock(&s->state.lock);

@@ -42,6 +42,9 @@ int DW_MUST_USE store_kill_leftovers(struct store *s, const char *reason, int64_
 				     struct dw_err *err);
 /* 1 and *ret (drop it with record_done), 0 when there is none, -1 with err. */
 int DW_MUST_USE store_sandbox_get(struct store *s, const char *id, struct record *ret, struct dw_err *err);
+/* 1 and whose it is, 0 when there is none, -1 with err. */
+int DW_MUST_USE store_sandbox_owner(struct store *s, const char *id, char ret[static DAEMON_OWNER_MAX + 1],
+				    struct dw_err *err);
 /* Calls visit for each killed one, oldest first; r is borrowed for the call. visit must not call the store. */
 int DW_MUST_USE store_killed_each(struct store *s, void (*visit)(void *arg, const struct record *r), void *arg,
 				  struct dw_err *err);
@@ -56,6 +59,8 @@ void store_log_add(struct store *s, json_t *event, size_t bytes, bool observing)
 void store_log_end(struct store *s, const char *id);
 /* The gate has ended, and every flow with it: their rows will get no other end. */
 void store_log_gate_ended(struct store *s);
+/* What waits to be written, and how many events never fitted in. */
+void store_log_counts(struct store *s, size_t *ret_bytes, uint64_t *ret_dropped);
 /* Waits until everything added before is written. */
 void store_log_flush(struct store *s);
 

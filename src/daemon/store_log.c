@@ -348,3 +348,12 @@ void store_log_flush(struct store *s)
 	}
 	pthread_mutex_unlock(&l->lock);
 }
+
+void store_log_counts(struct store *s, size_t *ret_bytes, uint64_t *ret_dropped)
+{
+	struct store_log *l = &s->log;
+	pthread_mutex_lock(&l->lock);
+	*ret_bytes = l->bytes;
+	*ret_dropped = l->dropped;
+	pthread_mutex_unlock(&l->lock);
+}

@@ -77,7 +77,6 @@ BAD_COMMANDS = [
     (bad(timeout=-1), "invalid_timeout", "timeout"),
     (bad(timeout=1000000), "invalid_timeout", "timeout"),
     (bad(timeout="5"), "invalid_field", "timeout"),
-    (bad(background=True), "unsupported_option", "background"),
     (bad(stdin=True), "unsupported_option", "stdin"),
     (bad(background="yes"), "invalid_field", "background"),
     (bad(user="nobody-here"), "invalid_command", "nobody-here"),
@@ -184,11 +183,6 @@ def test_operations_have_a_limit_and_end(daemon, sandbox):
     for s in waiting:
         s.close()
     assert eventually(lambda: one_more().status == 200)
-
-
-def test_nothing_in_the_background_is_listed(daemon, sandbox):
-    answer = daemon.request("GET", f"/sandboxes/{sandbox}/commands")
-    assert (answer.status, answer.json) == (200, [])
 
 
 def test_a_long_command_keeps_its_client_waiting(make_daemon):

@@ -99,12 +99,15 @@ def test_a_huge_declared_body_is_refused_at_once(daemon):
         assert s.recv(4096).startswith(b"HTTP/1.1 413")
 
 
-def test_a_client_that_asks_first_gets_the_refusal_instead_of_a_go_ahead(daemon):
+def test_a_client_that_asks_first_gets_the_refusal_instead_of_a_go_ahead(daemon, sandbox):
     with socket.create_connection((daemon.host, daemon.port), 10) as s:
         s.sendall(b"POST /sandboxes HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 20\r\n\r\n")
         assert s.recv(4096).startswith(b"HTTP/1.1 401")
     with socket.create_connection((daemon.host, daemon.port), 10) as s:
         s.sendall(f"POST /sandboxes/x/commands HTTP/1.1\r\nHost: x\r\nX-API-Key: {daemon.key}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
+        assert s.recv(4096).startswith(b"HTTP/1.1 404")
+    with socket.create_connection((daemon.host, daemon.port), 10) as s:
+        s.sendall(f"POST /sandboxes/{sandbox}/commands HTTP/1.1\r\nHost: x\r\nX-API-Key: {daemon.key}\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
         assert s.recv(4096).startswith(b"HTTP/1.1 100")
         s.sendall(b"{}")
         assert s.recv(4096).startswith(b"HTTP/1.1 400")

@@ -134,7 +134,7 @@ def test_wrong_options(args, word):
 def test_help_and_version():
     r = subprocess.run([*DECLAWD, "--help"], capture_output=True, text=True, timeout=10)
     assert r.returncode == 0
-    for option in ("--listen", "--data", "--api-key-file", "--uplink-netns", "--resolver", "--default-egress", "--allow-private", "--no-ipv6", "--limit-flows", "--limit-bytes", "--help", "--version"):
+    for option in ("--listen", "--data", "--api-key-file", "--uplink-netns", "--resolver", "--default-egress", "--allow-private", "--no-ipv6", "--strict-security", "--limit-flows", "--limit-bytes", "--help", "--version"):
         assert option in r.stdout
     assert subprocess.run([*DECLAWD, "--version"], capture_output=True, text=True, timeout=10).stdout.startswith("declawd ")
 

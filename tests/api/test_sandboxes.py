@@ -86,16 +86,53 @@ BAD_CREATES = [
     ({"network": {"allow_out": ["~^(a+)+$"]}}, 400, "invalid_network_entry", "network.allow_out[0]"),
     ({"network": {"mask_request_host": "localhost"}}, 400, "unsupported_option", "network.mask_request_host"),
     ({"security": {"network": {"allow_out": ["a b"]}}}, 400, "invalid_network_entry", "allow_out[0]"),
-    ({"security": {"pii": {"enabled": True}}}, 400, "unsupported_option", "security.pii"),
-    ({"security": {"policy_json": '{"injection_defense":{"enabled":true}}'}}, 400, "unsupported_option", "security.injection_defense"),
-    ({"security": {"transformations": [{"match": "a", "replace": "b"}]}}, 400, "unsupported_option", "security.transformations"),
     ({"security": {"policy_json": "{"}}, 400, "invalid_json", "security.policy_json"),
-    ({"lifecycle": {"on_timeout": "pause"}}, 400, "unsupported_option", "lifecycle.on_timeout"),
-    ({"lifecycle": {"auto_resume": True}}, 400, "unsupported_option", "lifecycle.auto_resume"),
+    ({"lifecycle": {"on_timeout": "sleep"}}, 400, "invalid_field", "lifecycle.on_timeout"),
+    ({"lifecycle": {"on_timeout": None, "auto_resume": "yes"}}, 400, "invalid_field", "auto_resume"),
     ({"volumes": [{"volume_id": "v", "mount_path": "/v"}]}, 400, "unsupported_option", "volumes"),
     ({"vault_refs": {"A": "vault://a/b/c"}}, 400, "unsupported_option", "vault_refs"),
     ({"resources": {"vcpus": 64}}, 403, "resources_not_allowed", "resources"),
 ]
+
+
+PII = {"pii": {"enabled": True, "types": ["ssn"]}, "audit": {"enabled": False}}
+
+
+@pytest.mark.parametrize(
+    "security, features",
+    [
+        (PII, ["pii"]),
+        ({"policy_json": json.dumps(PII)}, ["pii"]),
+        ({"pii": {"enabled": True}, "injection_defense": {"enabled": True, "sensitivity": "high"}, "audit": {"enabled": True}}, ["pii", "injection_defense", "audit"]),
+        ({"transformations": [{"match": "a", "replace": "b", "direction": "both"}]}, ["transformations"]),
+        ({"env_security": {"mask_patterns": ["*_KEY"]}, "network": {"allow_out": ["a.test"]}, "future": {"enabled": True}}, []),
+    ],
+)
+def test_what_is_not_supported_is_said(daemon, security, features):
+    s = daemon.create(security=security)
+    assert s["security"] == security
+    assert [w.split()[0] for w in s.get("warnings", [])] == [f"security.{f}" for f in features]
+    assert all("supported" in w for w in s.get("warnings", []))
+    got = daemon.request("GET", f"/sandboxes/{s['sandbox_id']}").json
+    assert got["security"] == security and "warnings" not in got
+    daemon.request("DELETE", f"/sandboxes/{s['sandbox_id']}")
+
+
+def test_warnings_are_repeated_to_a_repeated_request(daemon):
+    headers = {"Idempotency-Key": str(uuid.uuid4())}
+    answers = [daemon.request("POST", "/sandboxes", {"security": PII}, headers) for _ in range(2)]
+    assert [a.status for a in answers] == [201, 201] and answers[0].json == answers[1].json and answers[0].json["warnings"]
+    daemon.request("DELETE", f"/sandboxes/{answers[0].json['sandbox_id']}")
+
+
+def test_a_strict_server_refuses_what_it_does_not_have(make_daemon):
+    d = make_daemon("--strict-security")
+    for security, word in [(PII, "security.pii"), ({"policy_json": json.dumps(PII)}, "security.pii"), ({"audit": {"enabled": True}}, "security.audit")]:
+        answer = d.request("POST", "/sandboxes", {"security": security})
+        assert (answer.status, answer.code) == (422, "unsupported_security") and word in answer.message
+    assert d.ids("?state=all") == []
+    s = d.create(security={"pii": {"enabled": False}, "network": {"allow_out": ["a.test"]}})
+    assert s["network"] == {"allow_out": ["a.test"]} and "warnings" not in s
 
 
 @pytest.mark.parametrize("body, status, code, field", BAD_CREATES, ids=[f"{i}-{row[3]}" for i, row in enumerate(BAD_CREATES)])

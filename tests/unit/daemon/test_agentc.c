@@ -254,6 +254,30 @@ static void operations_are_counted(void **state)
 		manager_leave(held[i]);
 }
 
+static void a_paused_one_takes_no_operation(void **state)
+{
+	struct fixture *f = *state;
+	struct dw_err err = { 0 };
+	struct sandbox *s = manager_find(&f->m, "sbx-1"), *entered;
+	s->record.state = RECORD_PAUSED;
+	assert_int_equal(manager_enter(&f->m, "sbx-1", &entered, &err), -1);
+	assert_int_equal(err.kind, DW_ERR_CONFLICT);
+	assert_string_equal(err.code, "sandbox_paused");
+	/* Neither while it is just being paused. */
+	s->record.state = RECORD_RUNNING;
+	s->pausing = PAUSING_FREEZE;
+	assert_int_equal(manager_enter(&f->m, "sbx-1", &entered, &err), -1);
+	assert_string_equal(err.code, "sandbox_paused");
+	s->pausing = PAUSING_NOT;
+	/* One that had begun before, and got no answer since. */
+	assert_int_equal(manager_enter(&f->m, "sbx-1", &entered, &err), 0);
+	s->record.state = RECORD_PAUSED;
+	assert_int_equal(sandbox_lost(entered, &err), -1);
+	assert_string_equal(err.code, "sandbox_paused");
+	manager_leave(entered);
+	s->record.state = RECORD_RUNNING;
+}
+
 static void file_answers(void **state)
 {
 	struct fixture *f = *state;
@@ -294,6 +318,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_daemon_that_stops, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_control_socket_nobody_reads, setup, teardown),
 		cmocka_unit_test_setup_teardown(operations_are_counted, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_paused_one_takes_no_operation, setup, teardown),
 		cmocka_unit_test_setup_teardown(file_answers, setup, teardown),
 	};
 	return cmocka_run_group_tests_name("hostile agent", tests, NULL, NULL) +

@@ -9,6 +9,9 @@ struct row {
 	enum dw_err_kind kind;
 };
 
+static const struct create_rules lenient = { .default_allow = true };
+static const struct create_rules strict = { .default_allow = true, .strict_security = true };
+
 #define BAD(name, json, code, word)                    \
 	{                                              \
 		name, json, code, word, DW_ERR_INVALID \
@@ -46,26 +49,23 @@ static const struct row rows[] = {
 	BAD("envs with a NUL", "{\"envs\":{\"A\":\"x\\u0000y\"}}", "invalid_field", "envs"),
 	BAD("secure of letters", "{\"secure\":\"yes\"}", "invalid_field", "secure"),
 	BAD("network list", "{\"network\":[]}", "invalid_field", "network"),
-	BAD("pause", "{\"lifecycle\":{\"on_timeout\":\"pause\"}}", "unsupported_option", "lifecycle.on_timeout"),
+	OK("pause", "{\"lifecycle\":{\"on_timeout\":\"pause\"}}"),
+	BAD("on_timeout of a number", "{\"lifecycle\":{\"on_timeout\":1}}", "invalid_field", "on_timeout"),
+	BAD("on_timeout with a tail", "{\"lifecycle\":{\"on_timeout\":\"pause \"}}", "invalid_field", "lifecycle.on_timeout"),
 	BAD("on_timeout of something", "{\"lifecycle\":{\"on_timeout\":\"explode\"}}", "invalid_field", "lifecycle.on_timeout"),
-	BAD("auto_resume", "{\"lifecycle\":{\"auto_resume\":true}}", "unsupported_option", "lifecycle.auto_resume"),
+	OK("auto_resume", "{\"lifecycle\":{\"auto_resume\":true}}"),
+	BAD("auto_resume of a word", "{\"lifecycle\":{\"auto_resume\":\"yes\"}}", "invalid_field", "auto_resume"),
+	BAD("lifecycle of a list", "{\"lifecycle\":[]}", "invalid_field", "lifecycle"),
 	BAD("volumes", "{\"volumes\":[{\"volume_id\":\"v\"}]}", "unsupported_option", "volumes"),
 	BAD("vault_refs", "{\"vault_refs\":{\"A\":\"vault://t/e/n\"}}", "unsupported_option", "vault_refs"),
 	{ "resources", "{\"resources\":{}}", "resources_not_allowed", "resources", DW_ERR_FORBIDDEN },
 	OK("security off", "{\"security\":{\"pii\":{\"enabled\":false},\"injection_defense\":null,\"transformations\":[]}}"),
 	OK("security as text", "{\"security\":{\"policy_json\":\"{\\\"audit\\\":{\\\"enabled\\\":true}}\"}}"),
-	BAD("pii", "{\"security\":{\"pii\":{\"enabled\":true}}}", "unsupported_option", "security.pii"),
-	BAD("pii as text", "{\"security\":{\"policy_json\":\"{\\\"pii\\\":{\\\"enabled\\\":true}}\"}}", "unsupported_option", "security.pii"),
-	BAD("pii beside the text", "{\"security\":{\"policy_json\":\"{}\",\"pii\":{\"enabled\":true}}}", "unsupported_option", "security.pii"),
-	BAD("injection_defense", "{\"security\":{\"injection_defense\":{\"enabled\":true}}}", "unsupported_option", "security.injection_defense"),
-	BAD("toxicity", "{\"security\":{\"toxicity\":{\"enabled\":1}}}", "unsupported_option", "security.toxicity"),
-	BAD("code_security", "{\"security\":{\"code_security\":true}}", "unsupported_option", "security.code_security"),
-	BAD("invisible_text", "{\"security\":{\"invisible_text\":{\"enabled\":\"on\"}}}", "unsupported_option", "security.invisible_text"),
-	BAD("content_gate", "{\"security\":{\"content_gate\":{\"enabled\":true}}}", "unsupported_option", "security.content_gate"),
-	BAD("custom_policy", "{\"security\":{\"custom_policy\":{\"enabled\":true}}}", "unsupported_option", "security.custom_policy"),
-	BAD("transformations", "{\"security\":{\"transformations\":[{}]}}", "unsupported_option", "security.transformations"),
 	BAD("policy_json of no JSON", "{\"security\":{\"policy_json\":\"{\"}}", "invalid_json", "security.policy_json"),
 	BAD("policy_json of a list", "{\"security\":{\"policy_json\":\"[]\"}}", "invalid_field", "security.policy_json"),
+	BAD("a network that nobody would read", "{\"security\":{\"policy_json\":\"{}\",\"network\":{\"allow_out\":[]}}}", "invalid_field",
+	    "security.network"),
+	OK("no network beside policy_json", "{\"security\":{\"policy_json\":\"{}\",\"network\":null}}"),
 	BAD("policy_json as object", "{\"security\":{\"policy_json\":{}}}", "invalid_field", "security.policy_json"),
 	BAD("bad entry in security", "{\"security\":{\"network\":{\"allow_out\":[\"a b\"]}}}", "invalid_network_entry", "allow_out[0]"),
 	OK("network wins over security", "{\"network\":{},\"security\":{\"network\":{\"allow_out\":[\"a b\"]}}}"),
@@ -79,7 +79,7 @@ static void check(void **state)
 	assert_non_null(j);
 	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
 	struct dw_err err = { 0 };
-	assert_int_equal(create_spec_parse(j, true, &s, &err), r->code ? -1 : 0);
+	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), r->code ? -1 : 0);
 	if (r->code) {
 		assert_int_equal(err.kind, r->kind);
 		assert_string_equal(err.code, r->code);
@@ -91,13 +91,87 @@ static void check(void **state)
 	assert_true(json_is_object(s.record.doc->metadata) && json_is_object(s.record.doc->envs));
 }
 
+struct warned {
+	const char *name, *json;
+	const char *features; /* what is warned of, in order, with a comma behind each */
+};
+
+/* clang-format off */
+static const struct warned warned[] = {
+	{ "nothing", "{}", "" },
+	{ "security off", "{\"security\":{\"pii\":{\"enabled\":false},\"toxicity\":{},\"injection_defense\":null,\"transformations\":[],\"audit\":false}}", "" },
+	{ "unknown keys", "{\"security\":{\"colour\":{\"enabled\":true}}}", "" },
+	{ "env_security", "{\"security\":{\"env_security\":{\"mask_patterns\":[\"*_KEY\"],\"auto_mask_in_audit\":true}}}", "" },
+	{ "audit off", "{\"security\":{\"audit\":{\"enabled\":false}}}", "" },
+	{ "audit", "{\"security\":{\"audit\":{\"enabled\":true}}}", "audit," },
+	{ "audit without a word", "{\"security\":{\"audit\":{}}}", "audit," },
+	{ "audit true", "{\"security\":{\"audit\":true}}", "audit," },
+	{ "pii", "{\"security\":{\"pii\":{\"enabled\":true}}}", "pii," },
+	{ "pii as text", "{\"security\":{\"policy_json\":\"{\\\"pii\\\":{\\\"enabled\\\":true}}\"}}", "pii," },
+	{ "pii beside the text", "{\"security\":{\"policy_json\":\"{}\",\"pii\":{\"enabled\":true}}}", "pii," },
+	{ "pii in both", "{\"security\":{\"policy_json\":\"{\\\"pii\\\":{\\\"enabled\\\":true}}\",\"pii\":{\"enabled\":true}}}", "pii," },
+	{ "injection_defense", "{\"security\":{\"injection_defense\":{\"enabled\":true}}}", "injection_defense," },
+	{ "toxicity", "{\"security\":{\"toxicity\":{\"enabled\":1}}}", "toxicity," },
+	{ "code_security", "{\"security\":{\"code_security\":true}}", "code_security," },
+	{ "invisible_text", "{\"security\":{\"invisible_text\":{\"enabled\":\"on\"}}}", "invisible_text," },
+	{ "content_gate", "{\"security\":{\"content_gate\":{\"enabled\":true}}}", "content_gate," },
+	{ "custom_policy", "{\"security\":{\"custom_policy\":{\"enabled\":true}}}", "custom_policy," },
+	{ "transformations", "{\"security\":{\"transformations\":[{}]}}", "transformations," },
+	{ "several", "{\"security\":{\"transformations\":[{}],\"pii\":{\"enabled\":true},\"toxicity\":{\"enabled\":true}}}", "pii,toxicity,transformations," },
+};
+/* clang-format on */
+
+static void check_warned(void **state)
+{
+	const struct warned *w = *state;
+	auto_json json_t *j = json_loads(w->json, 0, NULL);
+	assert_non_null(j);
+	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
+	auto_create_spec struct create_spec refused = { .network = { .policy_fd = -1 } };
+	struct dw_err err = { 0 };
+	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), 0);
+	assert_true(json_equal(s.record.doc->security, json_object_get(j, "security")) ||
+		    !json_object_get(j, "security"));
+	const char *at = w->features;
+	size_t i;
+	const json_t *v;
+	json_array_foreach(s.warnings, i, v)
+	{
+		static const char prefix[] = "security.";
+		const char *text = json_string_value(v);
+		const size_t n = strcspn(at, ",");
+		assert_memory_equal(text, prefix, sizeof(prefix) - 1);
+		assert_true(n && strncmp(text + sizeof(prefix) - 1, at, n) == 0);
+		assert_int_equal(text[sizeof(prefix) - 1 + n], ' ');
+		at += n + 1;
+	}
+	assert_string_equal(at, "");
+	/* Whatever is warned of is refused under --strict-security, and nothing else is. */
+	assert_int_equal(create_spec_parse(j, &strict, &refused, &err), *w->features ? -1 : 0);
+	if (*w->features) {
+		assert_int_equal(err.kind, DW_ERR_UNPROCESSABLE);
+		assert_string_equal(err.code, "unsupported_security");
+		assert_non_null(strstr(err.message, "security."));
+	}
+}
+
+static void a_lifecycle_arrives(void **state)
+{
+	auto_json json_t *j = json_pack("{s{ss sb}}", "lifecycle", "on_timeout", "pause", "auto_resume", 1);
+	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
+	struct dw_err err = { 0 };
+	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), 0);
+	assert_true(s.pause_on_timeout && s.auto_resume);
+	assert_true(json_equal(s.record.doc->lifecycle, json_object_get(j, "lifecycle")));
+}
+
 static void fields_arrive(void **state)
 {
 	auto_json json_t *j = json_pack("{ss ss si s{ss} s{ss} s{s[s]}}", "template", "python", "name", "n", "timeout",
 					7, "metadata", "m", "1", "envs", "E", "2", "network", "deny_out", "0.0.0.0/0");
 	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
 	struct dw_err err = { 0 };
-	assert_int_equal(create_spec_parse(j, true, &s, &err), 0);
+	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), 0);
 	assert_string_equal(s.record.template_name, "python");
 	assert_string_equal(s.record.name, "n");
 	assert_int_equal(s.record.timeout_s, 7);
@@ -114,7 +188,7 @@ static void network_from_security_is_shown(void **state)
 	auto_json json_t *j = json_pack("{s{s{s[s]}}}", "security", "network", "allow_out", "a.com");
 	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
 	struct dw_err err = { 0 };
-	assert_int_equal(create_spec_parse(j, true, &s, &err), 0);
+	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), 0);
 	assert_int_equal(json_array_size(json_object_get(s.record.doc->network, "allow_out")), 1);
 }
 
@@ -130,19 +204,25 @@ static void maps_are_limited(void **state)
 		json_object_set_new(map, key, json_string(""));
 	}
 	struct create_spec s;
-	assert_int_equal(create_spec_parse(body, true, &s, &err), -1);
+	assert_int_equal(create_spec_parse(body, &lenient, &s, &err), -1);
 	json_object_clear(map);
 	memset(key, 'k', 257);
 	key[257] = '\0';
 	json_object_set_new(map, key, json_string(""));
-	assert_int_equal(create_spec_parse(body, true, &s, &err), -1);
+	assert_int_equal(create_spec_parse(body, &lenient, &s, &err), -1);
 	json_object_clear(map);
 	char *big = calloc(1, DAEMON_MAP_BYTES + 1);
 	memset(big, 'v', DAEMON_MAP_BYTES);
 	json_object_set_new(map, "k", json_string(big));
 	free(big);
-	assert_int_equal(create_spec_parse(body, true, &s, &err), -1);
+	assert_int_equal(create_spec_parse(body, &lenient, &s, &err), -1);
 	assert_non_null(strstr(err.message, "64 KiB"));
+}
+
+static int warnings(void)
+{
+	ROW_TESTS(warned, check_warned);
+	return cmocka_run_group_tests_name("warnings", tests, NULL, NULL);
 }
 
 int main(void)
@@ -150,7 +230,7 @@ int main(void)
 	ROW_TESTS(rows, check);
 	const struct CMUnitTest more[] = { cmocka_unit_test(fields_arrive),
 					   cmocka_unit_test(network_from_security_is_shown),
-					   cmocka_unit_test(maps_are_limited) };
+					   cmocka_unit_test(maps_are_limited), cmocka_unit_test(a_lifecycle_arrives) };
 	return cmocka_run_group_tests_name("create spec", tests, NULL, NULL) +
-	       cmocka_run_group_tests_name("fields", more, NULL, NULL);
+	       cmocka_run_group_tests_name("fields", more, NULL, NULL) + warnings();
 }

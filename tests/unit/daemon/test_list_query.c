@@ -11,6 +11,7 @@ struct row {
 	bool running, killed;
 	uint64_t limit, offset;
 	const char *metadata; /* sorted JSON */
+	bool paused;
 };
 
 /* clang-format off */
@@ -18,9 +19,11 @@ static const struct row rows[] = {
 	{ "nothing", {0}, NULL, false, false, 100, 0, "{}" },
 	{ "running", {"state", "running"}, NULL, true, false, 100, 0, "{}" },
 	{ "live is running", {"state", "live"}, NULL, true, false, 100, 0, "{}" },
-	{ "repeated", {"state", "running", "state", "paused", "state", "killed"}, NULL, true, true, 100, 0, "{}" },
-	{ "with commas", {"state", "paused,killed"}, NULL, false, true, 100, 0, "{}" },
-	{ "all", {"state", "all"}, NULL, true, true, 100, 0, "{}" },
+	{ "repeated", {"state", "running", "state", "paused", "state", "killed"}, NULL, true, true, 100, 0, "{}", true },
+	{ "with commas", {"state", "paused,killed"}, NULL, false, true, 100, 0, "{}", true },
+	{ "all", {"state", "all"}, NULL, true, true, 100, 0, "{}", true },
+	{ "paused", {"state", "paused"}, NULL, false, false, 100, 0, "{}", true },
+	{ "creating", {"state", "creating"}, NULL, false, false, 100, 0, "{}" },
 	{ "unknown state", {"state", "sleeping"}, "state" },
 	{ "empty state", {"state", ""}, "state" },
 	{ "prefix of a state", {"state", "run"}, "state" },
@@ -59,6 +62,7 @@ static void check(void **state)
 		return;
 	}
 	assert_int_equal(q.running, r->running);
+	assert_int_equal(q.paused, r->paused);
 	assert_int_equal(q.killed, r->killed);
 	assert_int_equal(q.limit, r->limit);
 	assert_int_equal(q.offset, r->offset);

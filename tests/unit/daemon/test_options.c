@@ -44,6 +44,8 @@ static const struct row rows[] = {
 	{ "a limit's variable", {0}, {"DECLAW_LIMIT_HALF_OPEN", "x"}, OPTIONS_BAD, "DECLAW_LIMIT_HALF_OPEN" },
 	{ "no IPv6 takes no value", {"--no-ipv6=1"}, {0}, OPTIONS_BAD, "--no-ipv6=1" },
 	{ "no IPv6 of another word", {0}, {"DECLAW_NO_IPV6", "yes"}, OPTIONS_BAD, "DECLAW_NO_IPV6" },
+	{ "strict security takes no value", {"--strict-security=1"}, {0}, OPTIONS_BAD, "--strict-security=1" },
+	{ "strict security of another word", {0}, {"DECLAW_STRICT_SECURITY", "on"}, OPTIONS_BAD, "DECLAW_STRICT_SECURITY" },
 	{ "unknown option", {"--frob"}, {0}, OPTIONS_BAD, "--frob" },
 	{ "a plain word", {"frob"}, {0}, OPTIONS_BAD, "frob" },
 	{ "value missing", {"--listen"}, {0}, OPTIONS_BAD, "--listen needs" },
@@ -156,6 +158,12 @@ static void limits_and_ipv6(void **state)
 	assert_int_equal(o.limits.flows, 7);
 	assert_int_equal(o.limits.half_open, 2);
 	assert_true(o.no_ipv6);
+	assert_false(o.strict_security);
+	static const struct row strict = { .env = { "DECLAW_STRICT_SECURITY", "1" } };
+	parse(&o, (const char *const[]){ NULL }, &strict);
+	assert_true(o.strict_security);
+	parse(&o, (const char *const[]){ "--strict-security", NULL }, &none);
+	assert_true(o.strict_security);
 	static const struct row off = { .env = { "DECLAW_NO_IPV6", "0" } };
 	parse(&o, (const char *const[]){ NULL }, &off);
 	assert_false(o.no_ipv6);

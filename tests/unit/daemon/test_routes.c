@@ -28,6 +28,13 @@ static const struct row rows[] = {
 	{ "root", "GET", "/", ROUTE_UNKNOWN },
 	{ "no slash", "OPTIONS", "*", ROUTE_UNKNOWN },
 	{ "case matters", "GET", "/Health", ROUTE_UNKNOWN },
+	{ "an account", "GET", "/accounts/me-1/api-keys", ROUTE_FOUND, "/accounts/{owner}/api-keys", "me-1" },
+	{ "two words", "DELETE", "/accounts/a/api-keys/k", ROUTE_FOUND, "/accounts/{owner}/api-keys/{key_id}", "a" },
+	{ "a process", "GET", "/sandboxes/x/commands/12/wait", ROUTE_FOUND, "/sandboxes/{id}/commands/{pid}/wait", "x" },
+	{ "stream is no pid", "POST", "/sandboxes/x/commands/stream", ROUTE_FOUND, "/sandboxes/{id}/commands/stream", "x" },
+	{ "a pid without more", "GET", "/sandboxes/x/commands/12", ROUTE_METHOD, "DELETE" },
+	{ "a slash in a pid", "GET", "/sandboxes/x/commands/1/2/wait", ROUTE_UNKNOWN },
+	{ "a second word that is empty", "DELETE", "/accounts/a/api-keys/", ROUTE_UNKNOWN },
 	{ "wrong method", "DELETE", "/sandboxes", ROUTE_METHOD, "POST, GET" },
 	{ "wrong method below an id", "PATCH", "/sandboxes/x", ROUTE_METHOD, "GET, DELETE" },
 	{ "HEAD is a method of its own", "HEAD", "/health", ROUTE_METHOD, "GET" },
@@ -38,8 +45,8 @@ static void check(void **state)
 {
 	const struct row *r = *state;
 	const struct route *route = NULL;
-	char id[72], allow[64];
-	assert_int_equal(route_find(r->method, r->path, &route, id, sizeof(id), allow, sizeof(allow)), r->want);
+	char id[ROUTE_ID_SIZE], part[ROUTE_ID_SIZE], allow[64];
+	assert_int_equal(route_find(r->method, r->path, &route, id, part, allow, sizeof(allow)), r->want);
 	if (r->want == ROUTE_FOUND) {
 		assert_string_equal(route->pattern, r->pattern);
 		assert_string_equal(id, r->id);
@@ -56,13 +63,21 @@ static void table_is_sound(void **state)
 	size_t n;
 	const struct route *t = route_table(&n);
 	for (size_t i = 0; i < n; i++) {
-		char path[128] = "", id[72], allow[64];
+		char path[128] = "", id[ROUTE_ID_SIZE], part[ROUTE_ID_SIZE], allow[64];
 		const struct route *found = NULL;
-		const char *hole = strstr(t[i].pattern, "{id}");
-		snprintf(path, sizeof(path), "%.*s%s%s", hole ? (int)(hole - t[i].pattern) : 100, t[i].pattern,
-			 hole ? "sbx-1" : "", hole ? hole + 4 : "");
-		assert_int_equal(route_find(t[i].method, path, &found, id, sizeof(id), allow, sizeof(allow)),
-				 ROUTE_FOUND);
+		size_t at = 0, words = 0;
+		/* A word for each segment in braces. */
+		for (const char *p = t[i].pattern; *p; p++) {
+			if (*p == '{') {
+				at += (size_t)snprintf(path + at, sizeof(path) - at, "word-%zu", ++words);
+				p = strchr(p, '}');
+			} else {
+				path[at++] = *p;
+			}
+		}
+		assert_int_equal(route_find(t[i].method, path, &found, id, part, allow, sizeof(allow)), ROUTE_FOUND);
+		assert_string_equal(id, words > 0 ? "word-1" : "");
+		assert_string_equal(part, words > 1 ? "word-2" : "");
 		assert_ptr_equal(found, &t[i]);
 		assert_non_null(found->handler);
 		assert_int_equal(found->body == ROUTE_STREAM, found->stream != NULL);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared by the process table's files only. Locks: the table's before a process's. */
+#pragma once
+
+#include <pthread.h>
+
+#include "daemon/proc.h"
+#include "daemon/proc_feed.h"
+
+#define PROC_BUCKETS 256u
+
+/* The entries of one sandbox. In the table while it has any, or one is being started. */
+struct proc_box {
+	struct proc_box *chain;
+	struct sandbox *sandbox; /* held */
+	char id[RECORD_ID_SIZE];
+	unsigned refs;    /* under the table's lock: one for each process that exists, and for each start */
+	unsigned running; /* and being started */
+	unsigned entries;
+	unsigned waiters;
+	struct proc *first, **last;
+};
+
+struct proc {
+	struct procs *table;
+	struct proc_box *box;
+	enum proc_kind kind;
+	uint32_t pid;
+	char id[PROC_ID_SIZE];
+	char *cmd, *envs; /* as JSON text; malloc'ed */
+	size_t text_cost; /* what of these is counted in the share */
+	double timeout_s;
+	int64_t deadline_ms; /* the agent should have ended it by then; 0 = none */
+
+	/* Under the table's lock. */
+	struct proc *next;
+	unsigned refs;
+	bool listed;       /* is in its box */
+	bool finished;     /* does not count as running any more */
+	int64_t forget_ms; /* of a finished one: when it leaves the table */
+	size_t kept;       /* of a finished one: the memory of its result */
+	bool told;         /* somebody knows its end */
+
+	pthread_mutex_t lock; /* of what follows */
+	int fd;               /* -1 = it has ended */
+	struct proc_feed feed;
+	struct proc_log log;
+	struct proc_waiter *waiters;
+	bool ended, timed_out, killed, lost;
+	bool joined; /* a terminal has had its first reader */
+	uint32_t exit_code;
+	int64_t kill_ms;   /* a kill was asked for: the socket is shut then for good */
+	struct dw_err why; /* of one that was lost */
+
+	bool stdin_taken; /* a request writes; others wait */
+	bool stdin_closed;
+	uint8_t *out; /* frames to send: out[out_at..out_n); NULL when there are none */
+	size_t out_at, out_n;
+	bool out_watched; /* epoll tells when there is room */
+};
+
+struct procs {
+	pthread_mutex_t lock;
+	struct proc_box *bucket[PROC_BUCKETS];
+	unsigned entries; /* listed and being started */
+	unsigned waiters;
+	size_t kept; /* memory of finished ones' results */
+	int epoll_fd, wake_fd;
+	atomic_bool stop; /* the thread's */
+	pthread_t thread;
+	bool has_thread;
+};
+
+/* It has ended, and nothing changes in it any more: drops the thread's reference. The process's lock is not held. */
+void proc_finished(struct proc *p);
+/* Forgets what is due, and ends what should have ended. Once a second. */
+void procs_sweep(struct procs *t);
+
+/* proc_io.c */
+int procs_thread_start(struct procs *t, struct dw_err *err);
+void procs_thread_stop(struct procs *t);
+/* From here on the thread reads it, whose reference there is. The bytes in data came already. */
+void proc_watch(struct proc *p, struct dw_span data);
+/* Everybody who waits for news. The process's lock is held. */
+void proc_tell_locked(struct proc *p);
+/* Sends what the socket takes. The process's lock is held. */
+void proc_flush_locked(struct proc *p);
+/* Room in the queue for input, in bytes of payload. The process's lock is held. */
+size_t proc_room_locked(const struct proc *p);
+/* Appends a frame that has room. False when memory is out. The process's lock is held. */
+bool proc_queue_locked(struct proc *p, enum dw_agentp_type type, const void *payload, size_t n);
