@@ -10,7 +10,11 @@ from typing import Any, Dict, List, Optional
 
 NAME, VERSION = "declaw", "0.1.0"
 HERE = Path(__file__).resolve().parent
-METADATA = f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\nRequires-Python: >=3.9\nLicense: Apache-2.0\n"
+SUMMARY = "Client of declaw, a self-hosted sandbox server: from declaw import Sandbox, AsyncSandbox"
+METADATA = (
+    f"Metadata-Version: 2.1\nName: {NAME}\nVersion: {VERSION}\nSummary: {SUMMARY}\n"
+    "Requires-Python: >=3.10\nLicense: Apache-2.0\n"
+)
 WHEEL = "Wheel-Version: 1.0\nGenerator: declaw\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The SDK of this checkout, against a stub server."""
 
+import asyncio
 import sys
 from typing import Iterator, List
 
@@ -10,6 +11,7 @@ from sdk_stub import CREATED, REPO, Stub, reply
 sys.path.insert(0, str(REPO / "sdk" / "python"))
 
 import declaw.api.client as client_module  # noqa: E402
+from declaw import AsyncSandbox, Sandbox  # noqa: E402
 
 
 @pytest.fixture
@@ -29,3 +31,19 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     yield server
     client_module.reset_shared_clients()
     server.stop()
+
+
+@pytest.fixture
+def sbx(stub: Stub) -> Sandbox:
+    """A sandbox of the stub, whose creation is forgotten."""
+    sandbox = Sandbox.create()
+    stub.requests.clear()
+    return sandbox
+
+
+@pytest.fixture
+def asbx(stub: Stub) -> AsyncSandbox:
+    """The same for coroutines."""
+    sandbox = asyncio.run(AsyncSandbox.create())
+    stub.requests.clear()
+    return sandbox

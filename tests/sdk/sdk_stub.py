@@ -2,8 +2,11 @@
 """A stub server that records requests byte for byte and answers what the test scripted."""
 
 import json
+import queue
+import select
 import socket
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Union
@@ -26,8 +29,8 @@ class Request:
         return json.loads(self.body)
 
 
-#: Bytes as they go out; None closes the connection without an answer.
-Answer = Union[bytes, None]
+#: Bytes as they go out; None closes the connection without an answer; a function gets the connection, which is closed after it.
+Answer = Union[bytes, None, Callable[[socket.socket], None]]
 
 
 def reply(status: int = 200, body: Any = None, headers: Optional[Dict[str, str]] = None) -> bytes:
@@ -35,6 +38,52 @@ def reply(status: int = 200, body: Any = None, headers: Optional[Dict[str, str]]
     head = f"HTTP/1.1 {status} Word\r\nContent-Length: {len(data)}\r\n"
     head += "".join(f"{k}: {v}\r\n" for k, v in (headers or {}).items())
     return head.encode() + b"\r\n" + data
+
+
+SSE_HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+
+
+def event(kind: str, data: Any) -> str:
+    """One event of a stream."""
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n"
+
+
+def chunk(data: Union[str, bytes]) -> bytes:
+    raw = data.encode() if isinstance(data, str) else data
+    return b"%x\r\n%b\r\n" % (len(raw), raw)
+
+
+def sse(*events: str, end: bool = True) -> bytes:
+    """A whole stream; without its end it breaks off."""
+    return SSE_HEAD + b"".join(map(chunk, events)) + (chunk("") if end else b"")
+
+
+class Feed:
+    """A stream that the test writes while it is read. `closed` is set when the client hangs up."""
+
+    def __init__(self, *events: str) -> None:
+        self._events: "queue.Queue[Optional[str]]" = queue.Queue()
+        self.closed = threading.Event()
+        for one in events:
+            self.send(one)
+
+    def send(self, *events: Optional[str]) -> None:
+        """None ends the stream."""
+        for one in events:
+            self._events.put(one)
+
+    def __call__(self, sock: socket.socket) -> None:
+        sock.sendall(SSE_HEAD)
+        while not self.closed.is_set():
+            try:
+                one = self._events.get(timeout=0.02)
+            except queue.Empty:
+                if select.select([sock], [], [], 0)[0] and not sock.recv(1):
+                    self.closed.set()
+                continue
+            sock.sendall(chunk(one or ""))
+            if one is None:
+                return
 
 
 @dataclass
@@ -55,7 +104,7 @@ class Stub:
         self.drop_connections()
 
     def drop_connections(self) -> None:
-        for sock in self._live:
+        for sock in [*self._live]:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
             except OSError:
@@ -66,6 +115,13 @@ class Stub:
     @property
     def domain(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    def count(self, expected: int) -> int:
+        """How many requests have come; waits a while for as many as are expected, since the stub has threads of its own."""
+        deadline = time.monotonic() + 10
+        while len(self.requests) < expected and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return len(self.requests)
 
     def answer(self, *answers: Answer) -> None:
         """These in turn, the last one again and again."""
@@ -91,6 +147,9 @@ class Stub:
                 self.requests.append(request)
                 answer = self.handler(request)
                 if answer is None:
+                    return
+                if not isinstance(answer, bytes):
+                    answer(sock)
                     return
                 sock.sendall(answer)
         except OSError:

@@ -6,13 +6,13 @@ import os
 import socket
 import threading
 import time
-from typing import List
+from typing import Any, Callable, Dict, List
 
 import pytest
 from sdk_stub import CREATED, Answer, Request, Stub, reply
 
 import declaw
-from declaw import Sandbox, exceptions
+from declaw import PtySize, Sandbox, exceptions
 from declaw.api.client import ApiClient
 from declaw.api.transport import AnswerTimeout, ConnectionLost, Pool
 
@@ -59,13 +59,40 @@ def test_every_exception_has_two_names() -> None:
 def test_status_mapping(stub: Stub, sbx: Sandbox, sleeps: List[float], status: int, kind: type, attempts: int) -> None:
     stub.answer(reply(status, {"message": "why", "code": "word", "wallet_type": "w"}, {"Retry-After": "1.5"}))
     with pytest.raises(declaw.SandboxException) as caught:
-        sbx.commands.run("x")
+        sbx.get_info()
     assert type(caught.value) is kind
     assert str(caught.value) == f"HTTP {status}: why"
     assert (caught.value.code, caught.value.sandbox_id) == ("word", "sbx-abc12345")
     assert len(stub.requests) == attempts
     assert getattr(caught.value, "retry_after", 1.5) == 1.5
     assert getattr(caught.value, "wallet_type", "w") == "w"
+
+
+#: Calls whose second run would do harm, or say something untrue of the first.
+ONCE: Dict[str, Callable[[Sandbox], Any]] = {
+    "run": lambda s: s.commands.run("x"), "background": lambda s: s.commands.run("x", background=True),
+    "run_stream": lambda s: s.commands.run_stream("x"), "stdin": lambda s: s.commands.send_stdin(5, "x"),
+    "signal": lambda s: s.commands.send_signal(5, 2), "pty": lambda s: s.pty.create(PtySize(1, 2)),
+    "pty stdin": lambda s: s.pty.send_stdin(5, "x"), "stdio": lambda s: s.stdio.start("x"),
+    "remove": lambda s: s.files.remove("/a"), "rename": lambda s: s.files.rename("/a", "/b"), "mkdir": lambda s: s.files.make_dir("/a"),
+    "snapshot": lambda s: s.snapshot(), "restore": lambda s: s.restore("snap-1"),
+}  # fmt: skip
+AGAIN: Dict[str, Callable[[Sandbox], Any]] = {
+    "create": lambda s: Sandbox.create(), "kill": lambda s: s.kill(), "kill command": lambda s: s.commands.kill(5),
+    "pty kill": lambda s: s.pty.kill(5), "read": lambda s: s.files.read("/a"), "write": lambda s: s.files.write("/a", "x"),
+    "list": lambda s: s.files.list("/"), "wait": lambda s: s.commands.connect(5).wait(), "pause": lambda s: s.pause(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+@pytest.mark.parametrize("name", [*ONCE, *AGAIN])
+def test_what_is_repeated_after_5xx(stub: Stub, sbx: Sandbox, sleeps: List[float], name: str, status: int) -> None:
+    """A 502 or 504 may be a proxy's, whose server has begun the command."""
+    stub.answer(reply(status, {"message": "why"}))
+    with pytest.raises(declaw.SandboxException, match=f"HTTP {status}: why"):
+        {**ONCE, **AGAIN}[name](sbx)
+    attempts = 1 if name in ONCE else 3
+    assert (len(stub.requests), len(sleeps)) == (attempts, attempts - 1)
 
 
 @pytest.mark.parametrize(
@@ -148,10 +175,10 @@ def test_request_timeout(stub: Stub, sbx: Sandbox, sleeps: List[float]) -> None:
     stub.handler = hang
     with pytest.raises(declaw.TimeoutException, match="0.05 s"):
         sbx.commands.run("sleep 9", request_timeout=0.05)
-    assert len(stub.requests) == 1, "a command that may be running must not be started again"
+    assert stub.count(1) == 1, "a command that may be running must not be started again"
     with pytest.raises(declaw.TimeoutException):
         sbx.is_running(request_timeout=0.05)
-    assert len(stub.requests) == 4
+    assert stub.count(4) == 4
     release.set()
 
 

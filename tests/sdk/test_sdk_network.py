@@ -149,3 +149,25 @@ def test_keys(no_env: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert ConnectionConfig(api_key="arg").api_key == "arg"
     with pytest.raises(ValueError):
         ConnectionConfig(api_key="a\r\nb: c")
+
+
+@pytest.mark.parametrize(
+    "options, key",
+    [
+        ({"api_url": "https://other.example"}, ""), ({"api_url": "http://127.0.0.1@other.example:81/x"}, ""),
+        ({"api_url": "http://127.0.0.1.other.example"}, ""), ({"api_url": "https://other.example", "domain": "localhost"}, ""),
+        ({"api_url": ""}, ""), ({"api_url": "http://LOCALHOST:81/x", "domain": "box.test"}, "local"),
+        ({"api_url": "http://[::1]:81", "domain": "box.test"}, "local"), ({"api_url": "http://127.0.0.9"}, "local"),
+    ],
+)  # fmt: skip
+def test_the_local_key_goes_to_where_the_url_leads(no_env: Path, options: Any, key: str) -> None:
+    """`domain`, which the URL beats, says nothing about who gets the key."""
+    no_env.write_text("local\n")
+    assert ConnectionConfig(**options).api_key == key
+
+
+def test_the_key_is_not_shown(no_env: Path) -> None:
+    no_env.write_text("local-secret\n")
+    for config in (ConnectionConfig(), ConnectionConfig(api_key="given-secret")):
+        assert config.api_key and config.api_key.endswith("secret")
+        assert "secret" not in repr(config) and "http://127.0.0.1:8080" in repr(config)

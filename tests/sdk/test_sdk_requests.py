@@ -220,12 +220,12 @@ def test_run(stub: Stub, sbx: Sandbox) -> None:
 
 
 def test_run_options(stub: Stub, sbx: Sandbox) -> None:
-    stub.answer(reply(200, {"stdout": "", "stderr": "", "exit_code": 0}))
+    stub.answer(reply(200, {"pid": 7}))
     out = []
-    sbx.commands.run(
+    handle = sbx.commands.run(
         "x", background=True, envs={"A": "é"}, user="root", cwd="/", stdin=True, timeout=None, on_stdout=out.append
     )
-    assert out == []
+    assert out == [] and handle.pid == 7
     assert stub.requests[0].json == {
         "cmd": "x", "background": True, "user": "root", "envs": {"A": "é"}, "cwd": "/", "stdin": True,
     }  # fmt: skip

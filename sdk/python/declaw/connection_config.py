@@ -3,8 +3,9 @@
 
 import ipaddress
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
+from urllib.parse import urlsplit
 
 from .exceptions import AuthenticationError
 
@@ -16,7 +17,7 @@ def _is_loopback(host: str) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
 
@@ -54,17 +55,17 @@ class ConnectionConfig:
         domain: ``host`` or ``host:port``. Default: ``DECLAW_DOMAIN``, else ``127.0.0.1:8080``. Port 443 means https,
             every other port http.
         port: used where `domain` has none.
-        api_url: the whole base URL; beats `domain` and `port`.
+        api_url: the whole base URL; beats `domain` and `port`, also in whether the server is on this machine.
         request_timeout: seconds, see `Sandbox`; None waits without end.
 
-    After construction ``domain`` is without its port, ``port`` and ``api_url`` are set.
+    After construction ``domain`` is without its port, ``port`` and ``api_url`` are set. ``repr`` leaves the key out.
 
     Raises:
         ValueError: the domain, URL or key cannot be used.
         AuthenticationError: ``DECLAW_API_KEY_FILE`` is set but cannot be read.
     """
 
-    api_key: Optional[str] = None
+    api_key: Optional[str] = field(default=None, repr=False)  # logs and tracebacks print configurations
     domain: Optional[str] = None
     port: int = 443
     api_url: Optional[str] = None
@@ -84,7 +85,8 @@ class ConnectionConfig:
             scheme = "https" if self.port == 443 else "http"
             self.api_url = f"{scheme}://{domain}:{self.port}"
         if self.api_key is None:
-            self.api_key = _find_key(domain)
+            # The URL's host, which requests go to; `domain` may name another, or nothing but the default.
+            self.api_key = _find_key(urlsplit(self.api_url).hostname or "")
         if not (self.api_key.isascii() and self.api_key.isprintable()):
             raise ValueError("the API key has characters that a header cannot carry")
 

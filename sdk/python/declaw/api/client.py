@@ -5,12 +5,17 @@ import json
 import random
 import threading
 import time
-from typing import Any, Dict, Mapping, Optional, Tuple
+from email.message import Message
+from typing import TYPE_CHECKING, Any, Dict, Mapping, Optional, Tuple
 from urllib.parse import urlencode
 
 from .. import exceptions as exc
 from ..connection_config import ConnectionConfig
+from .scope import current_scope
 from .transport import AnswerTimeout, Body, ConnectFailed, ConnectionLost, Pool, Response
+
+if TYPE_CHECKING:
+    from .events import EventStream
 
 _RETRY_AFTER_MAX = 60.0
 
@@ -26,7 +31,7 @@ _BY_STATUS = {
 }
 
 
-def _retry_after(headers: Mapping[str, str]) -> Optional[float]:
+def _retry_after(headers: Message) -> Optional[float]:
     """Seconds, at most 60; None for an absent, negative or otherwise unusable value (an HTTP date, say)."""
     try:
         seconds = float(headers.get("Retry-After") or "")
@@ -65,8 +70,10 @@ class ApiClient:
         max_retries: attempts in all.
         retry_delay: seconds before the second attempt; the n-th waits n times as long, half of it random.
 
-    An attempt is repeated after any 5xx, after a 409 with code ``idempotency_in_progress`` (when ``Retry-After`` says),
-    after a failed connect, and after a timed-out or lost connection where a second run does no harm. A 429 is not.
+    An attempt is repeated after a failed connect, after a 409 with code ``idempotency_in_progress`` (when ``Retry-After``
+    says), and, where a second run does no harm, after a 5xx and after a timed-out or lost connection. A 429 is not.
+    Clients of this API used to repeat every call after a 5xx; this one is stricter: a proxy's 502 or 504 may come after the
+    server has begun, so a command, input, a signal, a rename or a removal (``repeatable=False``) is then not sent again.
     """
 
     def __init__(
@@ -100,6 +107,20 @@ class ApiClient:
         """DELETE; options as `request`. Returns the JSON of the answer."""
         return self.request("DELETE", path, **options)
 
+    def get_bytes(self, path: str, **options: Any) -> bytes:
+        """GET; options as `open`. Returns the answer as it is."""
+        return self.request_bytes("GET", path, **options)
+
+    def stream(self, method: str, path: str, **options: Any) -> "EventStream":
+        """One call whose answer is a stream of events; options as `open`. To be iterated, or closed.
+
+        Raises:
+            SandboxError: the answer is no event stream; and its kinds.
+        """
+        from .events import open_events  # which is about this class
+
+        return open_events(self, method, path, **options)
+
     def close(self) -> None:
         """Closes idle connections. The client stays usable."""
         self._pool.close()
@@ -130,10 +151,10 @@ class ApiClient:
         Options:
             query: parameters; a list repeats its name.
             json: body as JSON.
-            content: body as bytes or as an iterator of bytes, sent as ``application/octet-stream``.
+            content: body as bytes or as an iterator of bytes; ``application/octet-stream`` where `headers` say nothing else.
             headers: further headers.
             request_timeout: seconds for the connection and for each wait for bytes; None: the config's.
-            repeatable: False where a request that the server may have begun must not be sent again.
+            repeatable: False where a request that the server may have begun must not be sent again, also not after a 5xx.
             sandbox_id: for the exceptions.
         """
         return self._run(method, path, whole=False, **options)[0]
@@ -159,7 +180,7 @@ class ApiClient:
             body = json_body(json)
             all_headers["Content-Type"] = "application/json"
         elif content is not None:
-            all_headers["Content-Type"] = "application/octet-stream"
+            all_headers.setdefault("Content-Type", "application/octet-stream")
         timeout = self.config.request_timeout if request_timeout is None else request_timeout
         attempts = self._max_retries if body is None or isinstance(body, bytes) else 1  # an iterator runs once
         stale_left = 1 if attempts > 1 and repeatable else 0
@@ -175,8 +196,8 @@ class ApiClient:
                 if response.status == 409 and error.code == exc.CODE_IDEMPOTENCY_IN_PROGRESS:
                     told = _retry_after(response.headers)
                     delay = delay if told is None else told
-                elif response.status < 500:
-                    last = True
+                elif response.status < 500 or not repeatable:
+                    last = True  # a 5xx may be a proxy's, given up on a server that had begun
             except ConnectFailed as e:
                 error = exc.TimeoutError(f"{method} {path}: {e}", sandbox_id=sandbox_id)
             except AnswerTimeout as e:
@@ -190,7 +211,11 @@ class ApiClient:
                 last = True
             if last:
                 raise error
-            time.sleep(delay)
+            scope = current_scope()
+            if scope is not None:
+                scope.sleep(delay)
+            else:
+                time.sleep(delay)
             attempt += 1
 
 

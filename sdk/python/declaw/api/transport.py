@@ -16,6 +16,8 @@ from http.client import HTTPException, HTTPResponse
 from typing import Iterator, List, Mapping, Optional, Union
 from urllib.parse import urlsplit
 
+from .scope import CallCancelled, CallScope, current_scope, shut
+
 #: Bytes of a large body that are handed over at a time.
 CHUNK = 1 << 20
 # Servers keep idle connections for a minute or more; one that rests longer than this is not worth the doubt.
@@ -50,6 +52,7 @@ def _max_idle() -> int:
 class _Connection:
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
+        self.scope: Optional[CallScope] = None
         self.reused = False
         self.idle_since = 0.0
 
@@ -61,19 +64,39 @@ class _Connection:
         poll.register(self.sock, select.POLLIN)
         return not poll.poll(0)
 
+    def enter(self, scope: Optional[CallScope]) -> None:
+        """From now on the call of `scope` waits on it."""
+        if scope is not None:
+            scope.attach(self.sock)
+            self.scope = scope
+
+    def leave(self) -> None:
+        """No call waits on it any more. Before it is closed or goes to somebody else."""
+        scope, self.scope = self.scope, None
+        if scope is not None:
+            scope.detach(self.sock)
+
     def close(self) -> None:
+        self.leave()
         self.sock.close()
 
 
 class Response:
-    """An answer whose head has come. Its connection returns to the pool when the body has been read to its end."""
+    """An answer whose head has come. Its connection returns to the pool when the body has been read to its end.
+
+    One thread reads it; `close` may be called by any, and ends a read that waits.
+    """
 
     def __init__(self, pool: "Pool", connection: _Connection, raw: HTTPResponse) -> None:
         self._pool = pool
         self._connection: Optional[_Connection] = connection
         self._raw = raw
+        # Held while reading. `close` first wakes the reader, then waits for it: closing under its hands would free a
+        # descriptor number that the kernel may give to somebody else.
+        self._lock = threading.RLock()
+        self._handover = threading.Lock()  # between `close` and the return of the connection to the pool
         self.status = raw.status
-        self.headers: Mapping[str, str] = raw.headers
+        self.headers = raw.headers
         if raw.isclosed():  # no body at all
             self._finish()
 
@@ -90,38 +113,54 @@ class Response:
 
     def read(self, n: Optional[int] = None) -> bytes:
         """The whole body, or up to n bytes of it; b"" at its end."""
-        with self._reading():
-            data = self._raw.read(n)
-        if self._raw.isclosed() and self._raw.length:  # read(n) takes an early end for the end
-            self.close()
-            raise ConnectionLost("the connection broke in the middle of the answer", stale=False)
-        if n is None or not data or self._raw.isclosed():
-            self._finish()
-        return data
+        with self._lock:
+            with self._reading():
+                data = self._raw.read(n)
+            if self._raw.isclosed() and self._raw.length:  # read(n) takes an early end for the end
+                self.close()
+                raise ConnectionLost("the connection broke in the middle of the answer", stale=False)
+            if n is None or not data or self._raw.isclosed():
+                self._finish()
+            return data
 
     def read_some(self) -> bytes:
         """What has come, as soon as anything has; b"" at the end of the body. For answers without an end in sight."""
-        with self._reading():
-            data = self._raw.read1(1 << 16)
-        if not data:
-            self._finish()
-        return data
+        with self._lock:
+            with self._reading():
+                data = self._raw.read1(1 << 16)
+            if not data:
+                self._finish()
+            return data
+
+    def _release(self) -> Optional[_Connection]:
+        with self._handover:
+            connection, self._connection = self._connection, None
+        return connection
 
     def _finish(self) -> None:
-        connection, self._connection = self._connection, None
+        connection = self._release()
         if connection is None:
             return
         if self._raw.will_close:
             connection.close()
         else:
+            connection.leave()
             self._pool.put(connection)
 
     def close(self) -> None:
-        """Gives up what has not been read; the connection is closed with it."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            self._raw.close()
-            connection.close()
+        """Gives up what has not been read; the connection is closed with it. From any thread; idempotent."""
+        if not self._lock.acquire(blocking=False):
+            with self._handover:
+                if self._connection is not None:
+                    shut(self._connection.sock)  # its reader wakes and finds the end
+            self._lock.acquire()
+        try:
+            connection = self._release()
+            if connection is not None:
+                self._raw.close()
+                connection.close()
+        finally:
+            self._lock.release()
 
 
 class Pool:
@@ -145,20 +184,49 @@ class Pool:
         self._pid = os.getpid()
 
     def _connect(self, timeout: Optional[float]) -> _Connection:
+        scope = current_scope()
+        connection: Optional[_Connection] = None
         try:
-            sock = socket.create_connection((self._host, self._port), timeout)
-        except OSError as e:
-            raise ConnectFailed(f"cannot connect to {self._host_header}: {e.strerror or e}") from e
-        try:
+            connection = self._dial(timeout, scope)
+            sock = connection.sock
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             # Ordinary calls wait without end, so a server machine that vanished must be noticed by the kernel.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             if self._tls is not None:
-                sock = self._tls.wrap_socket(sock, server_hostname=self._host)
-        except OSError as e:
-            sock.close()
-            raise ConnectFailed(f"cannot connect to {self._host_header}: {e}") from e
-        return _Connection(sock)
+                connection.leave()
+                connection.sock = tls = self._tls.wrap_socket(
+                    sock, server_hostname=self._host, do_handshake_on_connect=False
+                )
+                connection.enter(scope)
+                tls.do_handshake()
+            return connection
+        except BaseException as e:
+            if connection is not None:
+                connection.close()
+            if isinstance(e, OSError):
+                raise ConnectFailed(f"cannot connect to {self._host_header}: {e.strerror or e}") from e
+            raise
+
+    def _dial(self, timeout: Optional[float], scope: Optional[CallScope]) -> _Connection:
+        """As socket.create_connection, but a scope can give the attempt up."""
+        problem: OSError = OSError("the name has no address")
+        for family, kind, proto, _name, address in socket.getaddrinfo(self._host, self._port, 0, socket.SOCK_STREAM):
+            try:
+                connection = _Connection(socket.socket(family, kind, proto))
+            except OSError as e:
+                problem = e  # a machine without IPv6, say
+                continue
+            try:
+                connection.enter(scope)
+                connection.sock.settimeout(timeout)
+                connection.sock.connect(address)
+                return connection
+            except BaseException as e:
+                connection.close()
+                if not isinstance(e, OSError):
+                    raise
+                problem = e
+        raise problem
 
     def _take(self, timeout: Optional[float]) -> _Connection:
         if self._pid != os.getpid():
@@ -170,10 +238,16 @@ class Pool:
                 return self._connect(timeout)
             if connection.usable():
                 connection.reused = True
+                try:
+                    connection.enter(current_scope())
+                except CallCancelled:
+                    connection.close()
+                    raise
                 return connection
             connection.close()
 
     def put(self, connection: _Connection) -> None:
+        """Takes back a connection that nobody waits on."""
         connection.idle_since = time.monotonic()
         with self._lock:
             if len(self._idle) < self._max_idle:

@@ -11,7 +11,7 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\
 
 
 def parse_time(text: Optional[str]) -> Optional[datetime]:
-    """RFC 3339 with any number of fraction digits (Python 3.9 reads 3 or 6 only); no zone means UTC; None stays None."""
+    """RFC 3339 with any number of fraction digits (Python 3.10 reads 3 or 6 only); no zone means UTC; None stays None."""
     if not text:
         return None
     match = _TIME.match(text)
@@ -23,7 +23,7 @@ def parse_time(text: Optional[str]) -> Optional[datetime]:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=timezone.utc)
 
 
-class _Word(str, Enum):
+class Word(str, Enum):
     """A string enum that prints as its bare value on every Python version."""
 
     def __str__(self) -> str:
@@ -33,7 +33,7 @@ class _Word(str, Enum):
         return format(str(self.value), spec)
 
 
-class SandboxState(_Word):
+class SandboxState(Word):
     """``live`` and ``running`` mean the same."""
 
     LIVE = "live"
@@ -43,7 +43,25 @@ class SandboxState(_Word):
     KILLED = "killed"
 
 
-class FileType(_Word):
+class FilesystemEventType(Word):
+    """What happened to a file or folder."""
+
+    CREATE = "create"
+    WRITE = "write"
+    REMOVE = "remove"
+    RENAME = "rename"
+    CHMOD = "chmod"
+
+    @classmethod
+    def of(cls, word: str) -> "FilesystemEventType":
+        """From the wire, where other servers also say modify or delete. Raises ValueError for an unknown word."""
+        return cls(_EVENT_WORDS.get(word, word))
+
+
+_EVENT_WORDS = {"created": "create", "modify": "write", "modified": "write", "delete": "remove", "deleted": "remove"}
+
+
+class FileType(Word):
     """What an entry of a folder is; links are reported as what they lead to."""
 
     FILE = "file"
@@ -89,6 +107,29 @@ class SandboxInfo:
 
 
 @dataclass
+class SandboxMetrics:
+    """One sample: CPU in percent of one core, memory and disk in MiB."""
+
+    timestamp: datetime
+    cpu_usage_percent: float = 0.0
+    memory_usage_mb: float = 0.0
+    disk_usage_mb: float = 0.0
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "SandboxMetrics":
+        """From the JSON object of the wire. Raises KeyError or ValueError for what is not one."""
+        timestamp = parse_time(data["timestamp"])
+        if timestamp is None:
+            raise ValueError("a sample without its time")
+        numbers = (float(data.get(k) or 0) for k in ("cpu_usage_percent", "memory_usage_mb", "disk_usage_mb"))
+        return cls(timestamp, *numbers)
+
+    def to_dict(self) -> Dict[str, Any]:
+        """As JSON types; the time in ISO 8601."""
+        return {**vars(self), "timestamp": self.timestamp.isoformat()}
+
+
+@dataclass
 class SandboxQuery:
     """Which sandboxes `Sandbox.list` gives: those with all of `metadata` and one of the states in `state`."""
 
@@ -104,11 +145,61 @@ class SandboxLifecycle:
     auto_resume: bool = False
 
     def to_dict(self) -> Dict[str, Any]:
+        """The ``lifecycle`` object of the wire."""
         return {"on_timeout": self.on_timeout, "auto_resume": self.auto_resume}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "SandboxLifecycle":
+        """From the JSON object of the wire."""
         return cls(data.get("on_timeout", "kill"), data.get("auto_resume", False))
+
+
+@dataclass
+class SnapshotInfo:
+    """A snapshot: its id, the sandbox it was made of, and when."""
+
+    snapshot_id: str
+    sandbox_id: str
+    created_at: Optional[datetime] = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "SnapshotInfo":
+        """From the JSON object of the wire. Raises KeyError or ValueError for what is not one."""
+        return cls(data["snapshot_id"], data.get("sandbox_id") or "", parse_time(data.get("created_at")))
+
+    def to_dict(self) -> Dict[str, Any]:
+        """As JSON types; the time in ISO 8601."""
+        return {**vars(self), "created_at": self.created_at.isoformat() if self.created_at else None}
+
+
+@dataclass
+class Snapshot:
+    """All that the server tells of a snapshot. ``source`` is "manual", "pause" or "periodic"; ``created_at`` is as it came.
+
+    ``mem_size_bytes`` is None, and the two keys are empty, where memory is not part of snapshots.
+    """
+
+    snapshot_id: str
+    sandbox_id: str
+    source: str
+    mem_blob_key: str = ""
+    vmstate_blob_key: str = ""
+    mem_size_bytes: Optional[int] = None
+    pause_duration_ms: Optional[int] = None
+    created_at: str = ""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Snapshot":
+        """From the JSON object of the wire. Raises KeyError for what is not one."""
+        return cls(
+            data["snapshot_id"], data["sandbox_id"], data["source"], data.get("mem_blob_key") or "",
+            data.get("vmstate_blob_key") or "", data.get("mem_size_bytes"), data.get("pause_duration_ms"),
+            data.get("created_at") or "",
+        )  # fmt: skip
+
+    def to_dict(self) -> Dict[str, Any]:
+        """As JSON types."""
+        return dict(vars(self))
 
 
 @dataclass
@@ -121,7 +212,67 @@ class CommandResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "CommandResult":
+        """From the JSON object of the wire."""
         return cls(data.get("stdout", ""), data.get("stderr", ""), data.get("exit_code", 0))
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+@dataclass
+class Stdout:
+    """A piece of standard output, and when it arrived here. Bytes that are not UTF-8 are U+FFFD.
+
+    ``position`` is where `CommandHandle.stream` can go on after it; None where the server does not say.
+    """
+
+    line: str
+    timestamp: datetime = field(default_factory=_now, compare=False)
+    position: Optional[int] = field(default=None, compare=False)
+
+
+@dataclass
+class Stderr:
+    """A piece of standard error; as `Stdout`."""
+
+    line: str
+    timestamp: datetime = field(default_factory=_now, compare=False)
+    position: Optional[int] = field(default=None, compare=False)
+
+
+@dataclass
+class ProcessInfo:
+    """A command that runs in the background."""
+
+    pid: int
+    cmd: str = ""
+    is_pty: bool = False
+    envs: Dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "ProcessInfo":
+        """From the JSON object of the wire. Raises KeyError for what is not one."""
+        return cls(data["pid"], data.get("cmd") or "", bool(data.get("is_pty")), dict(data.get("envs") or {}))
+
+
+@dataclass
+class PtySize:
+    """Of a terminal, in characters."""
+
+    cols: int = 80
+    rows: int = 24
+
+    def to_dict(self) -> Dict[str, int]:
+        """The ``size`` object of the wire."""
+        return {"cols": self.cols, "rows": self.rows}
+
+
+@dataclass
+class PtyOutput:
+    """A piece of a terminal's output."""
+
+    data: bytes
 
 
 @dataclass
@@ -133,6 +284,7 @@ class WriteInfo:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "WriteInfo":
+        """From the JSON object of the wire."""
         return cls(data["path"], data.get("size", 0))
 
 
@@ -155,4 +307,38 @@ class EntryInfo:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "EntryInfo":
+        """From the JSON object of the wire. Raises KeyError or ValueError for what is not one."""
         return cls(data["name"], data["path"], FileType(data["type"]), data.get("size", 0))
+
+
+@dataclass
+class FilesystemEvent:
+    """A change below a watched folder.
+
+    Attributes:
+        type: what happened.
+        path: absolute; of a rename, the old one.
+        timestamp: when, or None.
+        name: the last part of `path`.
+        is_dir: whether it is a folder.
+        new_path: of a rename inside the watched folder, else None.
+    """
+
+    type: FilesystemEventType
+    path: str
+    timestamp: Optional[datetime] = None
+    name: str = ""
+    is_dir: bool = False
+    new_path: Optional[str] = None
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "FilesystemEvent":
+        """From the JSON object of the wire. Raises KeyError or ValueError for what is not one."""
+        path = data["path"]
+        when = data.get("timestamp")
+        if isinstance(when, (int, float)):
+            when = datetime.fromtimestamp(when, timezone.utc)
+        else:
+            when = parse_time(when)
+        name = data.get("name") or path.rstrip("/").rpartition("/")[2]
+        return cls(FilesystemEventType.of(data["type"]), path, when, name, bool(data.get("is_dir")), data.get("new_path"))

@@ -203,8 +203,8 @@ class SandboxNetworkOpts:
     def from_dict(cls, data: Mapping[str, Any]) -> "SandboxNetworkOpts":
         """The opposite of `to_dict`; unknown keys are ignored, an ``allow_out`` of None is the empty list."""
         plain = ("allow_public_traffic", "mask_request_host", "blocked", "mode", "limits", "allow_ech")
-        known = {k: data[k] for k in plain if k in data}
-        lists = {k: list(data[k] or []) for k in ("allow_out", "deny_out") if k in data}
+        known: Dict[str, Any] = {k: data[k] for k in plain if k in data}
+        lists: Dict[str, Any] = {k: list(data[k] or []) for k in ("allow_out", "deny_out") if k in data}
         return cls(**lists, **known)
 
 

@@ -1,75 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of a sandbox."""
 
-from typing import IO, Any, Iterator, Literal, Optional, Union, overload
+from typing import IO, Any, Dict, List, Literal, Mapping, Optional, Sequence, Union, overload
 
+from .._wire import expect, expect_list, parsed
 from ..api.client import ApiClient
-from ..api.transport import CHUNK, AnswerTimeout, Body, ConnectionLost, Response
-from ..exceptions import SandboxError, TimeoutError
-from ..sandbox.models import WriteInfo
+from ..api.events import EventStream, open_events
+from ..api.transport import Body
+from ..exceptions import SandboxError
+from ..sandbox.models import EntryInfo, WriteEntry, WriteInfo
+from .byte_stream import ByteStream, file_body
+from .watch import EventHandler, WatchHandle
 
-_READ_CHUNK = 64 * 1024
-
-
-class ByteStream(Iterator[bytes]):
-    """A file that is being read. Ends its request when exhausted, closed, or left as a context manager."""
-
-    def __init__(self, response: Response, sandbox_id: str) -> None:
-        self._response = response
-        self._sandbox_id = sandbox_id
-
-    def __next__(self) -> bytes:
-        try:
-            data = self._response.read(_READ_CHUNK)
-        except AnswerTimeout as e:
-            raise TimeoutError(str(e), sandbox_id=self._sandbox_id) from e
-        except ConnectionLost as e:
-            raise SandboxError(str(e), sandbox_id=self._sandbox_id) from e
-        if not data:
-            raise StopIteration
-        return data
-
-    def close(self) -> None:
-        """Gives up the rest."""
-        self._response.close()
-
-    def __enter__(self) -> "ByteStream":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-
-def _chunks(data: IO[Any]) -> Iterator[bytes]:
-    while True:
-        piece = data.read(CHUNK)
-        if not piece:
-            return
-        yield piece.encode("utf-8") if isinstance(piece, str) else piece
-
-
-def _file_body(data: IO[Any]) -> Body:
-    """A file of one chunk goes as bytes, whose request can be repeated; a longer one is streamed, once."""
-    chunks = _chunks(data)
-    first = next(chunks, b"")
-    second = next(chunks, b"")
-    if not second:
-        return first
-
-    def streamed() -> Iterator[bytes]:
-        yield first
-        yield second
-        yield from chunks
-
-    return streamed()
+Data = Union[str, bytes, bytearray, memoryview, IO[Any]]
 
 
 class Filesystem:
-    """``sandbox.files``. Paths are absolute inside the sandbox; a relative one starts at the user's home."""
+    """``sandbox.files``. Paths are absolute inside the sandbox; a relative one starts at the user's home.
+
+    ``user`` is the user whose permissions count, and who owns what is created. ``request_timeout`` is in seconds for each
+    wait for the server; None waits without end.
+
+    Every call may raise NotFoundError (no such sandbox, or file), AuthenticationError (the user may not), ConflictError (the
+    sandbox is paused) and SandboxError (410: it was killed).
+    """
 
     def __init__(self, client: ApiClient, sandbox_id: str, base: str) -> None:
+        """For `Sandbox`: `base` is the path of the sandbox."""
         self._client = client
-        self._sandbox_id = sandbox_id
+        self.sandbox_id = sandbox_id
         self._path = f"{base}/files"
 
     @overload
@@ -86,6 +45,11 @@ class Filesystem:
     def read(
         self, path: str, format: Literal["stream"], user: str = "user", request_timeout: Optional[float] = None
     ) -> ByteStream: ...
+
+    @overload
+    def read(
+        self, path: str, format: str = "text", user: str = "user", request_timeout: Optional[float] = None
+    ) -> Union[str, bytearray, ByteStream]: ...
 
     def read(
         self, path: str, format: str = "text", user: str = "user", request_timeout: Optional[float] = None
@@ -109,17 +73,17 @@ class Filesystem:
         options: Any = {
             "query": {"path": path, "username": user},
             "request_timeout": request_timeout,
-            "sandbox_id": self._sandbox_id,
+            "sandbox_id": self.sandbox_id,
         }
         if format == "stream":
-            return ByteStream(self._client.open("GET", self._path, **options), self._sandbox_id)
+            return ByteStream(self._client.open("GET", self._path, **options), self.sandbox_id)
         data = self._client.request_bytes("GET", self._path, **options)
         return data.decode("utf-8", "replace") if format == "text" else bytearray(data)
 
     def write(
         self,
         path: str,
-        data: Union[str, bytes, IO[Any]],
+        data: Data,
         user: str = "user",
         request_timeout: Optional[float] = None,
     ) -> WriteInfo:
@@ -139,16 +103,133 @@ class Filesystem:
             NotFoundError: no such sandbox.
             InvalidArgumentError, AuthenticationError, TimeoutError, SandboxError
         """
-        options: Any = {"request_timeout": request_timeout, "sandbox_id": self._sandbox_id}
+        options: Any = {"request_timeout": request_timeout, "sandbox_id": self.sandbox_id}
         if isinstance(data, str):
             answer = self._client.post(self._path, json={"path": path, "data": data, "username": user}, **options)
-            return WriteInfo.from_dict(answer)
+            return parsed(WriteInfo.from_dict, answer, self.sandbox_id)
         body: Body
         if isinstance(data, (bytes, bytearray, memoryview)):
             body = bytes(data)
         elif hasattr(data, "read"):
-            body = _file_body(data)
+            body = file_body(data)
         else:
             raise TypeError(f"data is str, bytes or an open file, not {type(data).__name__}")
         query = {"path": path, "username": user}
-        return WriteInfo.from_dict(self._client.put(f"{self._path}/raw", query=query, content=body, **options))
+        answer = self._client.put(f"{self._path}/raw", query=query, content=body, **options)
+        return parsed(WriteInfo.from_dict, answer, self.sandbox_id)
+
+    def write_files(
+        self,
+        files: Sequence[Union[WriteEntry, Mapping[str, Any]]],
+        user: str = "user",
+        request_timeout: Optional[float] = None,
+    ) -> List[WriteInfo]:
+        """Writes several files: those given as text in one request (at most 10 MiB in all), every other one in its own.
+
+        Args:
+            files: `WriteEntry` objects, or dicts ``{"path": ..., "data": ...}``.
+
+        Returns:
+            what `write` returns for each, in the order of `files`.
+
+        Raises:
+            As `write`. Files before the one at fault may have been written.
+        """
+        entries = [f if isinstance(f, WriteEntry) else WriteEntry(f["path"], f["data"]) for f in files]
+        texts = [{"path": e.path, "data": e.data} for e in entries if isinstance(e.data, str)]
+        written: List[Any] = []
+        if texts:
+            answer = self._client.post(
+                f"{self._path}/batch", json={"files": texts, "username": user},
+                request_timeout=request_timeout, sandbox_id=self.sandbox_id,
+            )  # fmt: skip
+            written = expect_list(answer, self.sandbox_id)
+            if len(written) != len(texts):
+                raise SandboxError(f"{len(texts)} files, {len(written)} answers", sandbox_id=self.sandbox_id)
+        of_texts = iter([parsed(WriteInfo.from_dict, row, self.sandbox_id) for row in written])
+        return [
+            next(of_texts) if isinstance(e.data, str) else self.write(e.path, e.data, user, request_timeout) for e in entries
+        ]
+
+    def list(
+        self, path: str, depth: int = 1, user: str = "user", request_timeout: Optional[float] = None
+    ) -> List[EntryInfo]:
+        """The entries of a folder.
+
+        Args:
+            depth: 1 gives the folder's own entries, 2 those of its folders too, and so on.
+        """
+        rows: List[Any] = expect_list(self._get("list", path, user, request_timeout, depth=depth), self.sandbox_id)
+        return [parsed(EntryInfo.from_dict, row, self.sandbox_id) for row in rows]
+
+    def exists(self, path: str, user: str = "user", request_timeout: Optional[float] = None) -> bool:
+        """Whether there is a file or folder of this path."""
+        answer = self._get("exists", path, user, request_timeout)
+        return bool(expect(answer, "exists", self.sandbox_id)["exists"])
+
+    def get_info(self, path: str, user: str = "user", request_timeout: Optional[float] = None) -> EntryInfo:
+        """Name, kind and size. Raises NotFoundError."""
+        return parsed(EntryInfo.from_dict, self._get("info", path, user, request_timeout), self.sandbox_id)
+
+    def _get(self, call: str, path: str, user: str, request_timeout: Optional[float], **more: Any) -> Any:
+        return self._client.get(
+            f"{self._path}/{call}", query={"path": path, "username": user, **more},
+            request_timeout=request_timeout, sandbox_id=self.sandbox_id,
+        )  # fmt: skip
+
+    def remove(self, path: str, user: str = "user", request_timeout: Optional[float] = None) -> None:
+        """Removes a file, or a folder with all that is in it. Raises NotFoundError."""
+        self._client.delete(
+            self._path, query={"path": path, "username": user}, repeatable=False,
+            request_timeout=request_timeout, sandbox_id=self.sandbox_id,
+        )  # fmt: skip
+
+    def rename(
+        self, old_path: str, new_path: str, user: str = "user", request_timeout: Optional[float] = None
+    ) -> EntryInfo:
+        """Gives a file or folder another path. Returns the entry of the new one."""
+        answer = self._client.patch(
+            self._path, json={"old_path": old_path, "new_path": new_path, "username": user}, repeatable=False,
+            request_timeout=request_timeout, sandbox_id=self.sandbox_id,
+        )  # fmt: skip
+        return parsed(EntryInfo.from_dict, answer, self.sandbox_id)
+
+    def make_dir(self, path: str, user: str = "user", request_timeout: Optional[float] = None) -> bool:
+        """Makes a folder, and those on the way to it. Returns False where it existed."""
+        answer = self._client.post(
+            f"{self._path}/mkdir", json={"path": path, "username": user}, repeatable=False,
+            request_timeout=request_timeout, sandbox_id=self.sandbox_id,
+        )  # fmt: skip
+        return bool(expect(answer, "created", self.sandbox_id)["created"])
+
+    def watch_dir(
+        self,
+        path: str,
+        user: str = "user",
+        request_timeout: Optional[float] = None,
+        recursive: bool = False,
+        on_event: Optional[EventHandler] = None,
+    ) -> WatchHandle:
+        """Watches a folder. Returns when the watch is in force: what changes after that is seen.
+
+        Args:
+            request_timeout: seconds of silence of the server after which the connection counts as lost; it is never
+                silent for more than 15.
+            recursive: what is in its folders too.
+            on_event: called with each event, in a thread of the watch. Not part of the published SDK.
+
+        Raises:
+            NotFoundError: no such folder.
+            SandboxError: the server does not report changes.
+        """
+        return WatchHandle(self.open_watch(path, user, request_timeout, recursive), self.sandbox_id, on_event)
+
+    def open_watch(
+        self, path: str, user: str = "user", request_timeout: Optional[float] = None, recursive: bool = False
+    ) -> EventStream:
+        """The request of `watch_dir`."""
+        body: Dict[str, Any] = {"path": path, "username": user, "recursive": recursive}
+        return open_events(
+            self._client, "POST", f"{self._path}/watch", json=body,
+            request_timeout=request_timeout, sandbox_id=self.sandbox_id,
+        )  # fmt: skip

@@ -1,63 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The blocking `Sandbox`."""
 
-import json
 import uuid
-from dataclasses import replace
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Type, TypeVar, Union
-from urllib.parse import quote
 
+from .._wire import Time, expect, expect_list, parsed, plain, present, sandbox_path, time_text
 from ..api.client import ApiClient, get_shared_client
 from ..connection_config import ConnectionConfig
-from ..exceptions import SandboxError
-from ..sandbox.models import SandboxInfo, SandboxLifecycle, SandboxQuery
-from ..sandbox.network import ALL_TRAFFIC, SandboxNetworkOpts
+from ..sandbox.base import NetworkOpts, SandboxBase, create_body, killed, list_params
+from ..sandbox.models import SandboxInfo, SandboxLifecycle, SandboxMetrics, SandboxQuery
 from .commands import Commands
 from .filesystem import Filesystem
 from .network import Network as NetworkApi
+from .pty import Pty
+from .snapshots import SnapshotCalls
+from .stdio import Stdio
 
-Network = Union[SandboxNetworkOpts, Mapping[str, Any]]
 _S = TypeVar("_S", bound="Sandbox")
 
 
-def _path(sandbox_id: str) -> str:
-    if not sandbox_id:
-        raise ValueError("an empty sandbox id")  # would name the whole collection
-    return f"/sandboxes/{quote(sandbox_id, safe='')}"
-
-
-def _plain(value: Any) -> Any:
-    """The wire form of a model or of what already has it."""
-    return value.to_dict() if hasattr(value, "to_dict") else value
-
-
-def _security(security: Any) -> Dict[str, Any]:
-    wire = _plain(security)
-    if not isinstance(wire, Mapping):
-        raise ValueError("security is a mapping or an object with to_dict()")
-    return dict(wire)
-
-
-def _expect(answer: Any, key: str, sandbox_id: Optional[str] = None) -> Dict[str, Any]:
-    if not isinstance(answer, dict) or key not in answer:
-        raise SandboxError(f"the server's answer has no {key!r}: {answer!r}", sandbox_id=sandbox_id)
-    return answer
-
-
-def _query_params(query: Optional[SandboxQuery], limit: Optional[int], next_token: Optional[str]) -> Dict[str, Any]:
-    params: Dict[str, Any] = {}
-    if limit is not None:
-        params["limit"] = limit
-    if next_token is not None:
-        params["next_token"] = next_token
-    if query is not None and query.state:
-        params["state"] = [str(state) for state in query.state]
-    if query is not None and query.metadata:
-        params["metadata"] = json.dumps(query.metadata)
-    return params
-
-
-class Sandbox:
+class Sandbox(SnapshotCalls, SandboxBase):
     """A running sandbox. Made by `create` or `connect`; leaving a ``with`` block does not kill it.
 
     Every call takes ``request_timeout``: seconds to wait for the connection and for each part of the answer, None (the
@@ -67,17 +29,14 @@ class Sandbox:
     RateLimitError, and SandboxError, the base of all of them.
     """
 
-    default_sandbox_timeout = 300
-    default_template = "base"
-
     def __init__(self, client: ApiClient, data: Mapping[str, Any]) -> None:
         """For `create` and `connect`: `data` is the server's object of the sandbox."""
+        super().__init__(client.config, data)
         self._client = client
-        self._sandbox_id: str = data["sandbox_id"]
-        self._sandbox_domain: str = data.get("sandbox_domain") or client.config.domain or ""
-        self._base = _path(self._sandbox_id)
         self._commands = Commands(client, self._sandbox_id, self._base)
         self._files = Filesystem(client, self._sandbox_id, self._base)
+        self._pty = Pty(client, self._sandbox_id, self._base)
+        self._stdio = Stdio(client, self._sandbox_id, self._base)
         self._network = NetworkApi(client, self._sandbox_id, self._base)
 
     @classmethod
@@ -90,7 +49,7 @@ class Sandbox:
         vault_refs: Optional[Dict[str, str]] = None,
         secure: bool = True,
         allow_internet_access: bool = True,
-        network: Optional[Network] = None,
+        network: Optional[NetworkOpts] = None,
         security: Optional[Any] = None,
         lifecycle: Optional[Union[SandboxLifecycle, Mapping[str, Any]]] = None,
         volumes: Optional[Sequence[Any]] = None,
@@ -102,18 +61,19 @@ class Sandbox:
 
         Args:
             template: id or alias; default "base".
-            timeout: seconds until it is killed; default 300.
+            timeout: seconds until its deadline, see `lifecycle`; default 300; 0: none.
             metadata: strings to find it by, see `list`.
             envs: environment of every command.
-            vault_refs: environment name to ``vault://team/env/name``.
+            vault_refs: environment name to ``vault://team/env/name``; `expand_vault_refs` makes these of bare names.
             secure: False leaves the content-inspecting proxy out.
-            allow_internet_access: False closes all of the network, whatever `network` says.
+            allow_internet_access: False closes all of the network, whatever `network` says (as in the published SDK; its
+                documentation has it the other way round, and of two readings this is the closed one).
             network: a `SandboxNetworkOpts`, a `NetworkPolicy`, or a dict such as ``{"allow_out": ["api.github.com"]}``,
                 which is sent as it is.
             security: the security policy, a dict or an object with ``to_dict()``. Its ``network`` counts where
                 `network` is not given.
-            lifecycle: a `SandboxLifecycle` or a dict.
-            volumes: attachments, dicts ``{"volume_id", "mount_path", ...}``.
+            lifecycle: a `SandboxLifecycle` or a dict: what happens at the deadline; default: it is killed.
+            volumes: `VolumeAttachment` objects (see `Volume.attach`) or dicts ``{"volume_id", "mount_path", ...}``.
 
         Returns:
             the running sandbox.
@@ -124,32 +84,15 @@ class Sandbox:
             ConflictError: the template is still being made.
             ValueError: an argument cannot be sent.
         """
-        body: Dict[str, Any] = {
-            "template": template or cls.default_template,
-            "timeout": cls.default_sandbox_timeout if timeout is None else timeout,
-            "secure": secure,
-        }
-        if vault_refs and not all(ref.startswith("vault://") for ref in vault_refs.values()):
-            raise ValueError("vault_refs are written in full, as vault://team/env/name")
-        optional = {"metadata": metadata, "envs": envs, "vault_refs": vault_refs}
-        body.update((k, v) for k, v in optional.items() if v)
-        if security is not None:
-            policy = _security(security)
-            body["security"] = {"policy_json": json.dumps(policy)}
-            network = policy.get("network") if network is None else network
-        if not allow_internet_access:
-            network = {"deny_out": [ALL_TRAFFIC]}
-        if network is not None:
-            body["network"] = _plain(network)
-        if lifecycle is not None:
-            body["lifecycle"] = _plain(lifecycle)
-        if volumes:
-            body["volumes"] = [_plain(v) for v in volumes]
+        body = create_body(
+            template or cls.default_template, cls.default_sandbox_timeout if timeout is None else timeout, metadata, envs,
+            vault_refs, secure, allow_internet_access, network, security, lifecycle, volumes,
+        )  # fmt: skip
         client = _client(api_key, domain)
         # The same key on every attempt, so that a repeated request cannot start a second sandbox.
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         answer = client.post("/sandboxes", json=body, headers=headers, request_timeout=request_timeout)
-        return cls(client, _expect(answer, "sandbox_id"))
+        return cls(client, expect(answer, "sandbox_id"))
 
     @classmethod
     def connect(
@@ -170,8 +113,8 @@ class Sandbox:
         """
         client = _client(api_key, domain)
         query = None if timeout is None else {"timeout": timeout}
-        answer = client.get(_path(sandbox_id), query=query, request_timeout=request_timeout, sandbox_id=sandbox_id)
-        return cls(client, _expect(answer, "sandbox_id", sandbox_id))
+        answer = client.get(sandbox_path(sandbox_id), query=query, request_timeout=request_timeout, sandbox_id=sandbox_id)
+        return cls(client, expect(answer, "sandbox_id", sandbox_id))
 
     @staticmethod
     def list(
@@ -191,7 +134,7 @@ class Sandbox:
         Returns:
             the server's answer, ``{"sandboxes": [...], "next_token": str or None, "total": int}``.
         """
-        params = _query_params(query, limit, next_token)
+        params = list_params(query, limit, next_token)
         answer: Dict[str, Any] = _client(api_key, domain).get("/sandboxes", query=params, request_timeout=request_timeout)
         return answer
 
@@ -229,23 +172,36 @@ class Sandbox:
             json={"sandbox_ids": [*sandbox_ids]},
             request_timeout=request_timeout,
         )
-        results: Dict[str, Any] = _expect(answer, "results")["results"]
+        results: Dict[str, Any] = expect(answer, "results")["results"]
         return results
 
-    @property
-    def sandbox_id(self) -> str:
-        """The server's name for it."""
-        return self._sandbox_id
+    @classmethod
+    def restore(
+        cls: Type[_S],
+        sandbox_id: str,
+        *,
+        snapshot_id: Optional[str] = None,
+        api_key: Optional[str] = None,
+        domain: Optional[str] = None,
+        request_timeout: Optional[float] = None,
+    ) -> _S:
+        """Takes a sandbox, killed or not, back to a snapshot, under its id.
 
-    @property
-    def sandbox_domain(self) -> str:
-        """The domain the server gives; the one it was reached by where it gives none."""
-        return self._sandbox_domain
+        Args:
+            snapshot_id: default: the newest that pausing made, else the newest of others.
 
-    @property
-    def connection_config(self) -> ConnectionConfig:
-        """A copy of the configuration in use."""
-        return replace(self._client.config)
+        Returns:
+            the running sandbox.
+
+        Raises:
+            NotFoundError: no such sandbox or snapshot.
+        """
+        client = _client(api_key, domain)
+        options: Dict[str, Any] = {"request_timeout": request_timeout, "sandbox_id": sandbox_id}
+        client.post(
+            f"{sandbox_path(sandbox_id)}/restore", query=present(snapshot_id=snapshot_id), repeatable=False, **options
+        )
+        return cls(client, expect(client.get(sandbox_path(sandbox_id), **options), "sandbox_id", sandbox_id))
 
     @property
     def commands(self) -> Commands:
@@ -256,6 +212,16 @@ class Sandbox:
     def files(self) -> Filesystem:
         """Files."""
         return self._files
+
+    @property
+    def pty(self) -> Pty:
+        """Terminals."""
+        return self._pty
+
+    @property
+    def stdio(self) -> Stdio:
+        """Programs that are spoken with in bytes."""
+        return self._stdio
 
     @property
     def network(self) -> NetworkApi:
@@ -281,7 +247,7 @@ class Sandbox:
         answer = self._client.get(
             f"{self._base}/status", request_timeout=request_timeout, sandbox_id=self._sandbox_id
         )
-        return bool(_expect(answer, "is_running", self._sandbox_id)["is_running"])
+        return bool(expect(answer, "is_running", self._sandbox_id)["is_running"])
 
     def set_timeout(self, timeout: int, request_timeout: Optional[float] = None) -> None:
         """Sets its deadline to `timeout` seconds from now. Raises NotFoundError, InvalidArgumentError."""
@@ -289,7 +255,7 @@ class Sandbox:
             f"{self._base}/timeout", json={"timeout": timeout}, request_timeout=request_timeout, sandbox_id=self._sandbox_id
         )
 
-    def set_network(self, network: Network, request_timeout: Optional[float] = None) -> None:
+    def set_network(self, network: NetworkOpts, request_timeout: Optional[float] = None) -> None:
         """Replaces its whole network policy. Not part of the published SDK.
 
         When it returns, the new policy is in force and connections that it denies have been reset.
@@ -301,12 +267,27 @@ class Sandbox:
             InvalidArgumentError: an entry cannot be honoured; the old policy stays.
             NotFoundError, SandboxError (410): there is no such sandbox, or it was killed.
         """
-        self._network.set(_plain(network), request_timeout=request_timeout)
+        self._network.set(plain(network), request_timeout=request_timeout)
 
     def get_info(self, request_timeout: Optional[float] = None) -> SandboxInfo:
         """What the server knows of it; a killed one is still known. Raises NotFoundError."""
         answer = self._client.get(self._base, request_timeout=request_timeout, sandbox_id=self._sandbox_id)
-        return SandboxInfo.from_dict(_expect(answer, "template_id", self._sandbox_id))
+        return parsed(SandboxInfo.from_dict, answer, self._sandbox_id)
+
+    def get_metrics(
+        self, start: Optional[Time] = None, end: Optional[Time] = None, request_timeout: Optional[float] = None
+    ) -> List[SandboxMetrics]:
+        """What it used, oldest first.
+
+        Args:
+            start, end: only samples between these; datetimes, or RFC 3339 text.
+        """
+        answer = self._client.get(
+            f"{self._base}/metrics", query=present(start=time_text(start), end=time_text(end)),
+            request_timeout=request_timeout, sandbox_id=self._sandbox_id,
+        )  # fmt: skip
+        rows = expect_list(answer, self._sandbox_id)
+        return [parsed(SandboxMetrics.from_dict, row, self._sandbox_id) for row in rows]
 
     def network_log(
         self, limit: int = 100, verdict: Optional[str] = None, request_timeout: Optional[float] = None
@@ -339,9 +320,6 @@ class Sandbox:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<Sandbox {self._sandbox_id}>"
-
 
 def _client(api_key: Optional[str], domain: Optional[str]) -> ApiClient:
     return get_shared_client(ConnectionConfig(api_key=api_key, domain=domain))
@@ -349,7 +327,5 @@ def _client(api_key: Optional[str], domain: Optional[str]) -> ApiClient:
 
 def _kill(client: ApiClient, sandbox_id: str, wait: bool, request_timeout: Optional[float]) -> bool:
     query = None if wait else {"async": "true"}
-    answer = client.delete(_path(sandbox_id), query=query, request_timeout=request_timeout, sandbox_id=sandbox_id)
-    fields = answer if isinstance(answer, dict) else {}
-    # Without the key: in the asynchronous form the 2xx itself says "queued"; in the waiting form nothing was said.
-    return bool(fields.get("killed", False) if wait else fields.get("queued", True))
+    answer = client.delete(sandbox_path(sandbox_id), query=query, request_timeout=request_timeout, sandbox_id=sandbox_id)
+    return killed(answer, wait)

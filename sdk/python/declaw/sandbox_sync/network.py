@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple, Union
 
 from ..api.client import ApiClient
-from ..api.transport import AnswerTimeout, ConnectionLost, Response
+from ..api.events import EventStream
 from ..exceptions import SandboxError
 from ..sandbox.network import SandboxNetworkOpts, validate_network_entry
 
@@ -38,33 +38,6 @@ def _lists(allow_out: Tuple[str, ...], deny_out: Tuple[str, ...]) -> Dict[str, L
         validate_network_entry(entry)
     lists = {"allow_out": [*allow_out], "deny_out": [*deny_out]}
     return {name: entries for name, entries in lists.items() if entries}
-
-
-class _Events:
-    """Server-Sent Events out of an answer, as (event, id, data)."""
-
-    def __init__(self, response: Response) -> None:
-        self._response = response
-        self._rest = b""
-
-    def lines(self) -> Iterator[str]:
-        while True:
-            data = self._response.read_some()
-            if not data:
-                return
-            *whole, self._rest = (self._rest + data).split(b"\n")
-            for line in whole:
-                yield line.decode("utf-8", "replace").rstrip("\r")
-
-    def __iter__(self) -> Iterator[Tuple[str, Optional[str], str]]:
-        fields: Dict[str, str] = {}
-        for line in self.lines():
-            name, _, value = line.partition(":")
-            if name:
-                fields[name] = value[1:] if value.startswith(" ") else value
-            elif not line and fields:
-                yield fields.get("event", "message"), fields.get("id"), fields.get("data", "")
-                fields = {}
 
 
 class Network:
@@ -263,15 +236,15 @@ class Network:
                 request_timeout=_SILENCE if request_timeout is None else request_timeout, sandbox_id=self._sandbox_id,
             )  # fmt: skip
             try:
-                for event, row_id, data in _Events(response):
+                for event in EventStream(response, self._sandbox_id):
                     failures = 0
-                    if event == "end_of_log":
+                    if event.event == "end_of_log":
                         return
-                    if row_id and event != "end":  # the row of an end is an older one
-                        last = int(row_id)
-                    yield {**json.loads(data), "event": event}
+                    if event.id and event.event != "end":  # the row of an end is an older one
+                        last = int(event.id)
+                    yield {**json.loads(event.data), "event": event.event}
                 problem: Exception = SandboxError("the server has closed the log", sandbox_id=self._sandbox_id)
-            except (AnswerTimeout, ConnectionLost) as e:
+            except SandboxError as e:
                 problem = e
             finally:
                 response.close()
