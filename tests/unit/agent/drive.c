@@ -305,7 +305,14 @@ void op_wait_for(int sock, uint8_t type)
 		;
 }
 
-void op_expect(int sock, const char *text)
+/* Where it ends in text; NULL when it is not there. */
+static const char *behind(const char *text, const char *what)
+{
+	const char *p = text ? strstr(text, what) : NULL;
+	return p ? p + strlen(what) : NULL;
+}
+
+void op_expect_both(int sock, const char *text, const char *then)
 {
 	static char seen[1u << 20];
 	static uint8_t payload[DW_AGENTP_CHUNK];
@@ -313,10 +320,10 @@ void op_expect(int sock, const char *text)
 	/* What was not seen within this is not coming. */
 	const struct timeval patience = { .tv_sec = 10 }, none = { 0 };
 	assert_int_equal(setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)), 0);
-	for (seen[0] = '\0'; !strstr(seen, text);) {
+	for (seen[0] = '\0'; !behind(behind(seen, text), then);) {
 		uint8_t head[DW_AGENTP_HEADER];
 		if (recv(sock, head, sizeof(head), MSG_WAITALL) != sizeof(head))
-			fail_msg("\"%s\" did not come, but \"%s\"", text, seen);
+			fail_msg("\"%s%s\" did not come, but \"%s\"", text, then, seen);
 		struct dw_rd r = dw_rd_init(head, sizeof(head), false);
 		uint32_t payload_n = dw_rd_u32(&r);
 		uint8_t type = dw_rd_u8(&r);
@@ -331,6 +338,11 @@ void op_expect(int sock, const char *text)
 		seen[n] = '\0';
 	}
 	assert_int_equal(setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &none, sizeof(none)), 0);
+}
+
+void op_expect(int sock, const char *text)
+{
+	op_expect_both(sock, text, "");
 }
 
 void answer_free(struct answer *a)

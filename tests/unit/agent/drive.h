@@ -77,6 +77,8 @@ void op_wait_for(int sock, uint8_t type);
 uint8_t op_next_type(int sock);
 /* Reads until the text has come as output; more is left in the socket. */
 void op_expect(int sock, const char *text);
+/* Both, the second somewhere behind the first: what has come with the first is not seen by another call. */
+void op_expect_both(int sock, const char *text, const char *then);
 void answer_free(struct answer *a);
 
 /* A whole command, by default as the user "user". */
