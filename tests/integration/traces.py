@@ -178,8 +178,13 @@ class Traces:
             trees = len([path for path in groups if os.path.basename(path).startswith("declaw-")])
             return len(children), len(self.gate_links()), (len(groups) - trees) / trees
 
-        until(state, seconds, lambda found: found == (slots, slots, slots))
-        return self.counts()
+        def look() -> Any:
+            found = state()
+            counted = self.counts() if found == (slots, slots, slots) else None
+            # A slot that can not be made is tried again and again: what was counted is good only between two tries.
+            return counted if counted and state() == found and counted.gate_links == slots else None
+
+        return until(look, seconds, lambda counted: counted is not None)
 
     def left(self) -> List[str]:
         """What is left of all that was noted. For after the server's end."""
