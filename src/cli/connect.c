@@ -9,8 +9,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "cli/call.h"
 #include "cli/keys.h"
+#include "cli/process.h"
 #include "cli/sandbox.h"
 #include "cli/terminal.h"
 
@@ -20,10 +20,7 @@
 enum slot { STREAM = 0, INPUT, RESIZE, SLOT__COUNT };
 
 struct job {
-	struct call call;
-	const char *user, *cwd;
-	long timeout;
-	json_t *env;
+	struct process process;
 
 	struct terminal terminal;
 	struct keys keys;
@@ -37,43 +34,13 @@ struct job {
 	int code, signal;
 };
 
-static int set_user(void *to, const char *value, struct dw_err *err)
-{
-	return call_once(&((struct job *)to)->user, value, err);
-}
-
-static int set_cwd(void *to, const char *value, struct dw_err *err)
-{
-	return call_once(&((struct job *)to)->cwd, value, err);
-}
-
-static int set_timeout(void *to, const char *value, struct dw_err *err)
-{
-	return call_number(value, 1, INT32_MAX, &((struct job *)to)->timeout, err);
-}
-
-static int add_env(void *to, const char *value, struct dw_err *err)
-{
-	return call_add_pair(&((struct job *)to)->env, value, err);
-}
-
 static const struct cli_option options[] = {
-	{ "--user", "USER", set_user, "whose shell it is (user)" },
-	{ "--cwd", "FOLDER", set_cwd, "where it begins (the user's home)" },
-	{ "--env", "NAME=VALUE", add_env, "a variable, over those of the sandbox; repeatable" },
-	{ "--timeout", "SECONDS", set_timeout, "how long it may last (as long as the sandbox)" },
+	{ "--user", "USER", process_set_user, "whose shell it is (user)" },
+	{ "--cwd", "FOLDER", process_set_cwd, "where it begins (the user's home)" },
+	{ "--env", "NAME=VALUE", process_add_env, "a variable, over those of the sandbox; repeatable" },
+	{ "--timeout", "SECONDS", process_set_timeout, "how long it may last (as long as the sandbox)" },
 	CALL_SERVER_OPTIONS,
 };
-
-static int check(void *job, struct dw_err *err)
-{
-	struct job *j = job;
-
-	if ((j->user && call_check_utf8("--user", j->user, err) < 0) ||
-	    (j->cwd && call_check_utf8("--cwd", j->cwd, err) < 0))
-		return -1;
-	return call_check_first_id(job, err);
-}
 
 static json_t *size_json(void)
 {
@@ -150,7 +117,7 @@ static int take_piece(void *arg, const char *p, size_t n, struct dw_err *err)
 static int begin(struct job *j, enum slot slot, const char *method, const char *suffix, json_t *body_take,
 		 struct dw_err *err)
 {
-	dw_autofree char *path = client_path(j->call.word[0], "/pty/%lld%s", (long long)j->pid, suffix);
+	dw_autofree char *path = client_path(j->process.call.word[0], "/pty/%lld%s", (long long)j->pid, suffix);
 	struct client_request rq = { .method = method, .path = path, .body = body_take };
 	int r;
 
@@ -159,7 +126,7 @@ static int begin(struct job *j, enum slot slot, const char *method, const char *
 		rq.sink = take_piece;
 		rq.arg = j;
 	}
-	r = path && (body_take || slot == STREAM) ? transfer_new(j->call.client, &rq, &j->slot[slot], err)
+	r = path && (body_take || slot == STREAM) ? transfer_new(j->process.call.client, &rq, &j->slot[slot], err)
 						  : call_no_memory(err);
 	json_decref(body_take);
 	if (r == 0 && curl_multi_add_handle(j->multi, transfer_easy(j->slot[slot])) != CURLM_OK)
@@ -257,17 +224,17 @@ static int take_pid(struct job *j, const json_t *answer, struct dw_err *err)
 /* Has the server make the terminal; made stays false where one leaves before it has answered. */
 static int create(struct job *j, struct dw_err *err)
 {
-	dw_autofree char *path = client_path(j->call.word[0], "/pty");
+	dw_autofree char *path = client_path(j->process.call.word[0], "/pty");
 	struct transfer *t = NULL;
 	CURLcode code = CURLE_OK;
 	json_t *answer = NULL;
-	json_t *body =
-		json_pack("{so ss* ss* sO*}", "size", size_json(), "user", j->user, "cwd", j->cwd, "envs", j->env);
+	json_t *body = json_pack("{so ss* ss* sO*}", "size", size_json(), "user", j->process.user, "cwd",
+				 j->process.cwd, "envs", j->process.env);
 	const struct client_request rq = { .method = "POST", .path = path, .body = body };
 
 	/* 0 is no limit but the sandbox's own. */
-	const bool ok = path && body && json_object_set_new(body, "timeout", json_integer(j->timeout)) == 0;
-	int r = ok ? transfer_new(j->call.client, &rq, &t, err) : call_no_memory(err);
+	const bool ok = path && body && json_object_set_new(body, "timeout", json_integer(j->process.timeout)) == 0;
+	int r = ok ? transfer_new(j->process.call.client, &rq, &t, err) : call_no_memory(err);
 	json_decref(body);
 	if (r < 0)
 		return -1;
@@ -348,12 +315,12 @@ static void end_slots(struct job *j)
 /* The terminal of the sandbox that nobody looks at any more. */
 static void kill_pty(struct job *j)
 {
-	dw_autofree char *path = client_path(j->call.word[0], "/pty/%lld", (long long)j->pid);
+	dw_autofree char *path = client_path(j->process.call.word[0], "/pty/%lld", (long long)j->pid);
 	const struct client_request rq = { .method = "DELETE", .path = path, .most_s = KILL_MOST_S };
 	struct dw_err ignored = { 0 };
 	json_t *answer = NULL;
 
-	if (path && client_do(j->call.client, &rq, &answer, &ignored) == 0)
+	if (path && client_do(j->process.call.client, &rq, &answer, &ignored) == 0)
 		json_decref(answer);
 }
 
@@ -400,7 +367,7 @@ static const struct call_command command = {
 	DW_COUNT(options),
 	1,
 	1,
-	check,
+	process_check,
 	run,
 };
 
@@ -409,6 +376,6 @@ int sandbox_connect(int argc, char *const *argv)
 	struct job j = { 0 };
 	const int code = call_main(&command, argc, argv, &j);
 
-	json_decref(j.env);
+	json_decref(j.process.env);
 	return code;
 }

@@ -2,15 +2,12 @@
 /* declaw sandbox exec: a command in a sandbox, its output as it comes. Its connection is its life: when it ends, so does the command. */
 #include <string.h>
 
-#include "cli/call.h"
+#include "cli/process.h"
 #include "cli/sandbox.h"
 #include "cli/text.h"
 
 struct job {
-	struct call call;
-	const char *user, *cwd;
-	long timeout;
-	json_t *env;
+	struct process process;
 
 	struct events events;
 	struct dw_err *err; /* of the sink that is running */
@@ -18,31 +15,11 @@ struct job {
 	int code;
 };
 
-static int set_user(void *to, const char *value, struct dw_err *err)
-{
-	return call_once(&((struct job *)to)->user, value, err);
-}
-
-static int set_cwd(void *to, const char *value, struct dw_err *err)
-{
-	return call_once(&((struct job *)to)->cwd, value, err);
-}
-
-static int set_timeout(void *to, const char *value, struct dw_err *err)
-{
-	return call_number(value, 1, INT32_MAX, &((struct job *)to)->timeout, err);
-}
-
-static int add_env(void *to, const char *value, struct dw_err *err)
-{
-	return call_add_pair(&((struct job *)to)->env, value, err);
-}
-
 static const struct cli_option options[] = {
-	{ "--user", "USER", set_user, "who runs it (user)" },
-	{ "--cwd", "FOLDER", set_cwd, "where it runs (the user's home)" },
-	{ "--env", "NAME=VALUE", add_env, "a variable, over those of the sandbox; repeatable" },
-	{ "--timeout", "SECONDS", set_timeout, "how long it may run (as long as the sandbox)" },
+	{ "--user", "USER", process_set_user, "who runs it (user)" },
+	{ "--cwd", "FOLDER", process_set_cwd, "where it runs (the user's home)" },
+	{ "--env", "NAME=VALUE", process_add_env, "a variable, over those of the sandbox; repeatable" },
+	{ "--timeout", "SECONDS", process_set_timeout, "how long it may run (as long as the sandbox)" },
 	CALL_OPTIONS,
 };
 
@@ -50,22 +27,23 @@ static int check(void *job, struct dw_err *err)
 {
 	struct job *j = job;
 
-	for (size_t i = 1; i < j->call.word_n; i++)
-		if (call_check_utf8("the command", j->call.word[i], err) < 0)
+	for (size_t i = 1; i < j->process.call.word_n; i++)
+		if (call_check_utf8("the command", j->process.call.word[i], err) < 0)
 			return -1;
-	if ((j->user && call_check_utf8("--user", j->user, err) < 0) ||
-	    (j->cwd && call_check_utf8("--cwd", j->cwd, err) < 0))
-		return -1;
-	return call_check_first_id(job, err);
+	return process_check(job, err);
 }
 
 static json_t *make_body(const struct job *j, bool stream)
 {
-	dw_autofree char *cmd = cli_quote_words((char *const *)(uintptr_t)(j->call.word + 1), j->call.word_n - 1);
-	json_t *body =
-		cmd ? json_pack("{ss ss* ss* sO*}", "cmd", cmd, "user", j->user, "cwd", j->cwd, "envs", j->env) : NULL;
-	bool ok = body && (!j->timeout || json_object_set_new(body, "timeout", json_integer(j->timeout)) == 0) &&
-		  (!stream || json_object_set_new(body, "stream", json_true()) == 0);
+	dw_autofree char *cmd =
+		cli_quote_words((char *const *)(uintptr_t)(j->process.call.word + 1), j->process.call.word_n - 1);
+	json_t *body = cmd ? json_pack("{ss ss* ss* sO*}", "cmd", cmd, "user", j->process.user, "cwd", j->process.cwd,
+				       "envs", j->process.env)
+			   : NULL;
+	bool ok =
+		body &&
+		(!j->process.timeout || json_object_set_new(body, "timeout", json_integer(j->process.timeout)) == 0) &&
+		(!stream || json_object_set_new(body, "stream", json_true()) == 0);
 
 	if (ok)
 		return body;
@@ -120,11 +98,11 @@ static int take_event(void *arg, const struct event *e)
 
 	if (!json_is_object(event))
 		r = call_bad_answer(j->err);
-	else if (j->call.json)
+	else if (j->process.call.json)
 		r = call_print_json(event, true, j->err);
 	else
 		r = show(j, event, j->err);
-	if (r == 0 && j->call.json)
+	if (r == 0 && j->process.call.json)
 		fflush(stdout);
 	if (r == 0 && code)
 		r = take_code(j, code, j->err);
@@ -145,15 +123,15 @@ static int take_piece(void *arg, const char *p, size_t n, struct dw_err *err)
 /* For a server without the stream: the output at the end. */
 static int run_whole(struct job *j, struct dw_err *err)
 {
-	dw_autofree char *path = client_path(j->call.word[0], "/commands");
+	dw_autofree char *path = client_path(j->process.call.word[0], "/commands");
 	json_t *body = make_body(j, false), *answer = NULL;
 	const struct client_request rq = { .method = "POST", .path = path, .body = body, .patient = true };
 
-	int r = path && body ? client_do(j->call.client, &rq, &answer, err) : call_no_memory(err);
+	int r = path && body ? client_do(j->process.call.client, &rq, &answer, err) : call_no_memory(err);
 	json_decref(body);
 	if (r < 0)
 		return -1;
-	if (j->call.json)
+	if (j->process.call.json)
 		r = call_print_json(answer, false, err);
 	else if (put(json_object_get(answer, "stdout"), STDOUT_FILENO, err) < 0 ||
 		 put(json_object_get(answer, "stderr"), STDERR_FILENO, err) < 0)
@@ -173,7 +151,7 @@ static bool no_such_route(const struct dw_err *err)
 static int run(void *job, struct dw_err *err)
 {
 	struct job *j = job;
-	dw_autofree char *path = client_path(j->call.word[0], "/commands/stream");
+	dw_autofree char *path = client_path(j->process.call.word[0], "/commands/stream");
 	json_t *body = make_body(j, true);
 	const struct client_request rq = {
 		.method = "POST",
@@ -185,7 +163,7 @@ static int run(void *job, struct dw_err *err)
 	};
 
 	j->events = (struct events){ .take = take_event, .arg = j };
-	const int r = path && body ? client_do(j->call.client, &rq, NULL, err) : call_no_memory(err);
+	const int r = path && body ? client_do(j->process.call.client, &rq, NULL, err) : call_no_memory(err);
 	json_decref(body);
 	events_done(&j->events);
 	if (r < 0)
@@ -214,6 +192,6 @@ int sandbox_exec(int argc, char *const *argv)
 	struct job j = { 0 };
 	const int code = call_main(&command, argc, argv, &j);
 
-	json_decref(j.env);
+	json_decref(j.process.env);
 	return code;
 }
