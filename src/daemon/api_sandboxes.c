@@ -45,7 +45,7 @@ static int create_as(const struct http_request *rq, struct create_spec *spec, st
 /* The answer as text, kept for replays. */
 static int create(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
-	auto_create_spec struct create_spec spec = { .network = { .policy_fd = -1 } };
+	auto_create_spec struct create_spec spec = CREATE_SPEC_EMPTY;
 	auto_record struct record r = { 0 };
 	auto_json json_t *j = NULL;
 	const struct create_rules rules = {

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/network_spec.h"
 #include "daemon/security_spec.h"
@@ -13,7 +14,13 @@ void create_spec_done(struct create_spec *s)
 	record_done(&s->record);
 	network_spec_done(&s->network);
 	json_decref(s->warnings);
-	s->warnings = NULL;
+	if (s->root_fd >= 0)
+		close(s->root_fd);
+	if (s->layer_fd >= 0)
+		close(s->layer_fd);
+	for (size_t i = 0; i < s->attach_n; i++)
+		close(s->attach[i].dir_fd);
+	*s = CREATE_SPEC_EMPTY;
 }
 
 int create_spec_timeout(int64_t value, const char *field, uint32_t *ret, struct dw_err *err)
@@ -186,7 +193,7 @@ static int check_refused(const json_t *body, struct dw_err *err)
 
 int create_spec_parse(const json_t *body, const struct create_rules *rules, struct create_spec *ret, struct dw_err *err)
 {
-	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
+	auto_create_spec struct create_spec s = CREATE_SPEC_EMPTY;
 	auto_security_spec struct security_spec security = { 0 };
 	s.record.doc = record_doc_new();
 	if (!s.record.doc)
@@ -204,6 +211,6 @@ int create_spec_parse(const json_t *body, const struct create_rules *rules, stru
 	s.record.memory_mb = DAEMON_SANDBOX_MEMORY_MB;
 	*ret = s;
 	/* Moved: the cleanup of the local must find nothing. */
-	s = (struct create_spec){ .network = { .policy_fd = -1 } };
+	s = CREATE_SPEC_EMPTY;
 	return 0;
 }

@@ -8,9 +8,20 @@
 struct create_spec {
 	struct record record; /* template, name, timeout and the JSON members; the rest is zero */
 	struct network_spec network;
+	int root_fd;                            /* of a template of its own; owned, -1: one of the host's */
+	int layer_fd;                           /* what its disk starts with; owned, -1: nothing */
+	struct dw_attach attach[DW_ATTACH_MAX]; /* their descriptors are owned */
+	size_t attach_n;
 	bool pause_on_timeout, auto_resume;
 	json_t *warnings; /* for the client: an array of strings */
 };
+
+#define CREATE_SPEC_EMPTY                       \
+	((struct create_spec){                  \
+		.network = { .policy_fd = -1 }, \
+		.root_fd = -1,                  \
+		.layer_fd = -1,                 \
+	})
 
 /* What the operator has chosen. */
 struct create_rules {

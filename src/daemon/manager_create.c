@@ -49,10 +49,14 @@ static int template_error(struct dw_err *err)
 	return -1;
 }
 
-static int make(struct sandbox *s, struct dw_err *err)
+static int make(struct sandbox *s, const struct create_spec *from, struct dw_err *err)
 {
 	const struct dw_sandbox_spec spec = {
 		.template_name = s->record.template_name,
+		.root_fd = from->root_fd,
+		.layer_fd = from->layer_fd,
+		.attach = from->attach,
+		.attach_n = from->attach_n,
 		.hostname = s->record.id,
 		/* The disk is a tmpfs and counts as memory: without its share a full disk would be an OOM kill, never ENOSPC. */
 		.memory_mb = DAEMON_SANDBOX_MEMORY_MB + DAEMON_SANDBOX_DISK_MB,
@@ -153,13 +157,13 @@ static void undo(struct sandbox *s)
 
 int manager_create(struct manager *m, struct create_spec *spec, struct record *ret, struct dw_err *err)
 {
-	if (dw_runtime_template_check(m->config.runtime, spec->record.template_name, err) < 0)
+	if (spec->root_fd < 0 && dw_runtime_template_check(m->config.runtime, spec->record.template_name, err) < 0)
 		return template_error(err);
 	struct sandbox *s = entry_new(m, spec);
 	if (!s)
 		return dw_err_errno(err, ENOMEM, "making a sandbox");
 	pick_id(s);
-	if (make(s, err) < 0) {
+	if (make(s, spec, err) < 0) {
 		manager_unref(s);
 		return -1;
 	}

@@ -244,6 +244,9 @@ int dw_runtime_create(struct dw_runtime *rt, const struct dw_sandbox_spec *spec,
 	};
 	struct dw_keeper_rep rep;
 	int agent_fd;
+	if (spec->root_fd >= 0 || spec->layer_fd >= 0 || spec->attach_n)
+		return dw_err_set(err, DW_ERR_UNPROCESSABLE, "unsupported_option",
+				  "templates, archives and attachments of a sandbox are not there yet");
 	if (copy_text(req.template_name, sizeof(req.template_name), spec->template_name, "template's name", err) < 0 ||
 	    copy_text(req.hostname, sizeof(req.hostname), spec->hostname, "host name", err) < 0 ||
 	    dw_spec_check(&req, err) < 0 || call(rt, &req, &rep, &agent_fd, err) < 0)

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -18,6 +19,8 @@
 #include "core/err.h"
 
 #define DW_TEMPLATE_NAME_MAX 63
+#define DW_ATTACH_MAX        8
+#define DW_ATTACH_PATH_MAX   256
 
 struct dw_runtime_config {
 	const char *data_dir;   /* templates and scratch below it; exists, root only */
@@ -27,10 +30,28 @@ struct dw_runtime_config {
 	bool no_ipv6;           /* sandboxes have IPv4 alone */
 };
 
+enum dw_attach_mode {
+	DW_ATTACH_READ_ONLY = 0, /* mounted: later changes outside are seen inside */
+	DW_ATTACH_COPY,          /* copied into the sandbox's own disk, to be written there */
+};
+
+/* A directory that a sandbox gets beside its template's. */
+struct dw_attach {
+	int dir_fd; /* O_PATH; regular files and directories, owned by 1000 on the host's disk and then by 1000 inside */
+	enum dw_attach_mode mode;
+	char path[DW_ATTACH_PATH_MAX]; /* where: absolute, no "." or ".." and no empty parts; made when absent */
+};
+
+/* Descriptors are borrowed for the call; one that is not given is -1, not 0. */
 struct dw_sandbox_spec {
-	const char *template_name; /* "base", "python", "node" */
-	const char *hostname;      /* a valid host name label */
-	uint32_t memory_mb;        /* memory limit */
+	const char *template_name; /* "base", "python", "node"; with root_fd only a name for messages */
+	int root_fd; /* O_PATH directory: the root of a template of its own, uids as inside; -1: the host's template_name */
+	int layer_fd; /* an archive of dw_runtime_pack, which its writable layer starts with; -1: empty */
+	const struct dw_attach *attach; /* no path inside another's */
+	size_t attach_n;                /* at most DW_ATTACH_MAX */
+	bool builder;                   /* makes images: some more system calls */
+	const char *hostname;           /* a valid host name label */
+	uint32_t memory_mb;             /* memory limit */
 	uint32_t pids_max;
 	uint32_t cpu_percent; /* of one core; 200 = two cores */
 	uint32_t disk_mb;     /* size of the writable tmpfs */
@@ -96,6 +117,15 @@ struct dw_usage {
 };
 /* Thread-safe; also for one that is halted. NOT_FOUND: it has ended. */
 int DW_MUST_USE dw_runtime_usage(struct dw_runtime *rt, uint32_t slot, struct dw_usage *ret, struct dw_err *err);
+
+/*
+ * Writes what the sandbox has changed of its template, and what was copied into it, to out_fd (a regular file, from where it stands) as an
+ * archive for layer_fd: a pax tar. Freeze it first, or files that change meanwhile are torn. A process without rights reads it; sockets are left
+ * out. *ret_bytes: the archive's length. Thread-safe. NOT_FOUND: it has ended; PAYLOAD "snapshot_too_large": longer than max_bytes;
+ * INTERNAL. What out_fd has on an error is of no use.
+ */
+int DW_MUST_USE dw_runtime_pack(struct dw_runtime *rt, uint32_t slot, int out_fd, uint64_t max_bytes,
+				uint64_t *ret_bytes, struct dw_err *err);
 
 /* Whether a template name is known and usable here; the same errors as create. */
 int DW_MUST_USE dw_runtime_template_check(struct dw_runtime *rt, const char *name, struct dw_err *err);

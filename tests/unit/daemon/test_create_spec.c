@@ -77,7 +77,7 @@ static void check(void **state)
 	const struct row *r = *state;
 	auto_json json_t *j = json_loads(r->json, JSON_ALLOW_NUL, NULL);
 	assert_non_null(j);
-	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
+	auto_create_spec struct create_spec s = CREATE_SPEC_EMPTY;
 	struct dw_err err = { 0 };
 	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), r->code ? -1 : 0);
 	if (r->code) {
@@ -126,8 +126,8 @@ static void check_warned(void **state)
 	const struct warned *w = *state;
 	auto_json json_t *j = json_loads(w->json, 0, NULL);
 	assert_non_null(j);
-	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
-	auto_create_spec struct create_spec refused = { .network = { .policy_fd = -1 } };
+	auto_create_spec struct create_spec s = CREATE_SPEC_EMPTY;
+	auto_create_spec struct create_spec refused = CREATE_SPEC_EMPTY;
 	struct dw_err err = { 0 };
 	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), 0);
 	assert_true(json_equal(s.record.doc->security, json_object_get(j, "security")) ||
@@ -158,7 +158,7 @@ static void check_warned(void **state)
 static void a_lifecycle_arrives(void **state)
 {
 	auto_json json_t *j = json_pack("{s{ss sb}}", "lifecycle", "on_timeout", "pause", "auto_resume", 1);
-	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
+	auto_create_spec struct create_spec s = CREATE_SPEC_EMPTY;
 	struct dw_err err = { 0 };
 	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), 0);
 	assert_true(s.pause_on_timeout && s.auto_resume);
@@ -169,7 +169,7 @@ static void fields_arrive(void **state)
 {
 	auto_json json_t *j = json_pack("{ss ss si s{ss} s{ss} s{s[s]}}", "template", "python", "name", "n", "timeout",
 					7, "metadata", "m", "1", "envs", "E", "2", "network", "deny_out", "0.0.0.0/0");
-	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
+	auto_create_spec struct create_spec s = CREATE_SPEC_EMPTY;
 	struct dw_err err = { 0 };
 	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), 0);
 	assert_string_equal(s.record.template_name, "python");
@@ -186,7 +186,7 @@ static void fields_arrive(void **state)
 static void network_from_security_is_shown(void **state)
 {
 	auto_json json_t *j = json_pack("{s{s{s[s]}}}", "security", "network", "allow_out", "a.com");
-	auto_create_spec struct create_spec s = { .network = { .policy_fd = -1 } };
+	auto_create_spec struct create_spec s = CREATE_SPEC_EMPTY;
 	struct dw_err err = { 0 };
 	assert_int_equal(create_spec_parse(j, &lenient, &s, &err), 0);
 	assert_int_equal(json_array_size(json_object_get(s.record.doc->network, "allow_out")), 1);

@@ -37,6 +37,8 @@ int main(int argc, char **argv)
 	double *create = calloc((size_t)n, sizeof(double)), *destroy = calloc((size_t)n, sizeof(double));
 	struct dw_runtime_config c = { .data_dir = dir, .agent_path = argv[1], .max_sandboxes = 64 };
 	struct dw_sandbox_spec spec = {
+		.root_fd = -1,
+		.layer_fd = -1,
 		.template_name = "base",
 		.hostname = "bench",
 		.memory_mb = 512,

@@ -86,6 +86,8 @@ int fixture_teardown(void **state)
 struct dw_sandbox_spec fixture_spec(void)
 {
 	return (struct dw_sandbox_spec){
+		.root_fd = -1,
+		.layer_fd = -1,
 		.template_name = "base",
 		.hostname = "test-box",
 		.memory_mb = 256,
