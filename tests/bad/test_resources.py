@@ -90,6 +90,14 @@ def greedy_dns(ns, n=40):
     return inside(ns, work)
 
 
+def _answered(ns):
+    """One datagram's answer, or None: the first may meet a descriptor that is still on its way back."""
+    try:
+        return datagram(ns, SERVER)
+    except OSError:
+        return None
+
+
 GREEDY = {"tcp": greedy_tcp, "udp": greedy_udp, "dns": greedy_dns}
 
 
@@ -125,7 +133,7 @@ def test_descriptors(net, world, sandbox, echoes, capture, squeezed, kind):
         started = time.monotonic()
         until(lambda: _works(neighbour), 3)
         assert time.monotonic() - started < 1.5
-        assert datagram(neighbour, SERVER) == b"datagram"
+        assert until(lambda: _answered(neighbour), 3) == b"datagram"
     assert ask(neighbour, "one.allowed.test").rcode == 0
     assert untouched(capture)
     assert world.gate.request("detach", sandbox=f"s{slot}")["ok"]

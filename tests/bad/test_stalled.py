@@ -121,7 +121,9 @@ def test_nobody_reads_the_decisions(net, world, sandbox, echoes):
     with world.gate._event_lock:  # the reader takes one more and then stands still
         for _, namespace in made:
             inside(namespace, refused)
-            time.sleep(0.02)  # the link of a busy machine holds some hundred packets, and who is gone sends none again
+            # SYNs are read in their order, so this one's answer says that the gate has read those before it: its queue
+            # holds some hundred, and who is gone sends none again.
+            echo_once(ns, SERVER)
         burnt, started = cpu(pid), time.monotonic()
         while time.monotonic() < started + 3:
             before = time.monotonic()
@@ -142,4 +144,4 @@ def test_nobody_reads_the_decisions(net, world, sandbox, echoes):
     until(lambda: told() + dropped(), 5, lambda n: n > 0.95 * SANDBOXES * PORTS)
     print(f"{told()} told, {dropped()} dropped, {SANDBOXES * PORTS} refusals")
     # Among what was dropped are the neighbour's allowed connections too.
-    assert dropped() > 100 and told() + dropped() <= SANDBOXES * PORTS + 200
+    assert dropped() > 100 and told() + dropped() <= SANDBOXES * PORTS + 400

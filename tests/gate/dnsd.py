@@ -186,10 +186,12 @@ def ask(ns: str, name: str, qtype: int = A, tcp: bool = False, timeout: float = 
                 s.send(message)
                 return s.recv(65535)
             s.sendall(struct.pack(">H", len(message)) + message)
-            head = s.recv(2, socket.MSG_WAITALL)
-            if len(head) < 2:
-                raise ConnectionError("the server closed the connection")
-            return s.recv(struct.unpack(">H", head)[0], socket.MSG_WAITALL)
+            # Not MSG_WAITALL: a socket with a time-out does not wait inside the kernel, so it takes what there is.
+            with s.makefile("rb") as f:
+                head = f.read(2)
+                if len(head) < 2:
+                    raise ConnectionError("the server closed the connection")
+                return f.read(struct.unpack(">H", head)[0])
 
     return _read(inside(ns, work))
 

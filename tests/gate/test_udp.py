@@ -504,7 +504,7 @@ def named(net, sandbox):
 def test_a_pinned_name_opens_other_ports(named, world, server, udp):
     udp(9001)
     assert ask(named[1], server, 9001, b"\x80\x60rtp and the like") == b"\x80\x60rtp and the like"
-    event = world.gate.decision(proto="udp", addr=server, verdict="allow")
+    event = world.gate.decision(proto="udp", addr=server, verdict="allow", sandbox=f"s{named[0]}")
     assert event["reason"] == "allow_name" and event["name"] == NAME
     silent(named[1], OTHER, 9001)
 

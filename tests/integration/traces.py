@@ -173,16 +173,18 @@ class Traces:
         """Waits until there are exactly so many slots, parked or alive, with nothing on its way; returns the counts."""
 
         def state() -> Any:
-            children = [p for p in below(self.keeper) if p.parent == self.keeper and p.pid != self.builder]
+            everything = below(self.pid)
+            children = [p for p in everything if p.parent == self.keeper and p.pid != self.builder]
             groups = cgroups(self.keeper)
             trees = len([path for path in groups if os.path.basename(path).startswith("declaw-")])
-            return len(children), len(self.gate_links()), (len(groups) - trees) / trees
+            return (len(children), len(self.gate_links()), (len(groups) - trees) / trees), len(everything)
 
         def look() -> Any:
             found = state()
-            counted = self.counts() if found == (slots, slots, slots) else None
+            counted = self.counts() if found[0] == (slots, slots, slots) else None
             # A slot that can not be made is tried again and again: what was counted is good only between two tries.
-            return counted if counted and state() == found and counted.gate_links == slots else None
+            between = counted and state() == found and (counted.gate_links, counted.processes) == (slots, found[1])
+            return counted if between else None
 
         return until(look, seconds, lambda counted: counted is not None)
 
