@@ -89,14 +89,22 @@ static void take_id(const char *s, size_t n, char id[static ROUTE_ID_SIZE])
 	snprintf(id, ROUTE_ID_SIZE, "%.*s", ok ? (int)n : 0, s);
 }
 
-/* Segment by segment; one in braces matches any that is not empty. */
-static bool matches(const char *pattern, const char *path, char id[static ROUTE_ID_SIZE],
-		    char part[static ROUTE_ID_SIZE])
+static bool is_tail(const char *segment, size_t n)
+{
+	static const char end[] = "...}";
+	return n > sizeof(end) && segment[0] == '{' && strcmp(segment + n - (sizeof(end) - 1), end) == 0;
+}
+
+bool route_matches(const char *pattern, const char *path, char id[static ROUTE_ID_SIZE],
+		   char part[static ROUTE_ID_SIZE])
 {
 	char *const word[] = { id, part };
 	size_t words = 0;
+	id[0] = part[0] = '\0';
 	while (*pattern == '/' && *path == '/') {
 		size_t pn = strcspn(++pattern, "/"), n = strcspn(++path, "/");
+		if (is_tail(pattern, pn))
+			return true;
 		if (*pattern == '{') {
 			dw_assert(words < DW_COUNT(word));
 			if (!n)
@@ -120,14 +128,11 @@ enum route_match route_find(const char *method, const char *path, const struct r
 	allow[0] = '\0';
 	for (const struct route *r = table; r < table + DW_COUNT(table); r++) {
 		/* The first pattern that fits has the path: literal ones stand before those in braces in the table. */
-		if (!pattern) {
-			id[0] = part[0] = '\0'; /* what one that did not fit has left */
-			if (matches(r->pattern, path, id, part))
-				pattern = r->pattern;
-		}
+		if (!pattern && route_matches(r->pattern, path, id, part))
+			pattern = r->pattern;
 		if (!pattern || strcmp(pattern, r->pattern) != 0)
 			continue;
-		if (strcmp(r->method, method) == 0) {
+		if (strcmp(r->method, method) == 0 || strcmp(r->method, ROUTE_ANY) == 0) {
 			*ret = r;
 			return ROUTE_FOUND;
 		}

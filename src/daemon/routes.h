@@ -24,9 +24,12 @@ struct route_stream {
 };
 
 struct route {
-	const char *method;
-	const char *
-		pattern; /* segments; the first in braces is what the route is about ({id}: a sandbox), a second one a part of it */
+	const char *method; /* ROUTE_ANY: every one, those without a name of their own too */
+	/*
+	 * Segments; the first in braces is what the route is about ({id}: a sandbox), a second one a part of it. A last one
+	 * that ends in "...}" stands for all that is left of the path, nothing too: "/a/{rest...}" has "/a/" and "/a/b/c", but not "/a".
+	 */
+	const char *pattern;
 	int (*handler)(struct http_request *rq, struct http_reply *rp, struct dw_err *err);
 	enum route_body body;
 	const struct route_stream *stream;
@@ -40,6 +43,7 @@ enum route_match {
 };
 
 #define ROUTE_ID_SIZE 72
+#define ROUTE_ANY     "ANY"
 
 /*
  * path is the decoded path of the request. On ROUTE_FOUND *ret, and what stands in the place of the first and the second segment in braces
@@ -48,6 +52,10 @@ enum route_match {
 enum route_match route_find(const char *method, const char *path, const struct route **ret,
 			    char id[static ROUTE_ID_SIZE], char part[static ROUTE_ID_SIZE], char *allow,
 			    size_t allow_size);
+
+/* Whether path is one of pattern's, and as above what stands in id and part; which are left in any state when it is not. */
+bool route_matches(const char *pattern, const char *path, char id[static ROUTE_ID_SIZE],
+		   char part[static ROUTE_ID_SIZE]);
 
 /* The table, for tests. */
 const struct route *route_table(size_t *ret_n);

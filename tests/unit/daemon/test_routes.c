@@ -57,6 +57,41 @@ static void check(void **state)
 		assert_string_equal(allow, r->pattern);
 }
 
+struct shape {
+	const char *pattern, *path;
+	bool fits;
+	const char *id, *part;
+};
+
+static const struct shape shapes[] = {
+	{ "/a/{id}/p/{part}", "/a/x/p/80", true, "x", "80" },
+	{ "/a/{id}/p/{part}/{rest...}", "/a/x/p/80", false },
+	{ "/a/{id}/p/{part}/{rest...}", "/a/x/p/80/", true, "x", "80" },
+	{ "/a/{id}/p/{part}/{rest...}", "/a/x/p/80/b", true, "x", "80" },
+	{ "/a/{id}/p/{part}/{rest...}", "/a/x/p/80//b/c/", true, "x", "80" },
+	{ "/a/{id}/p/{part}/{rest...}", "/a/x/p//b", false },
+	{ "/a/{id}/p/{part}/{rest...}", "/a/x/q/80/b", false },
+	{ "/{rest...}", "/", true, "", "" },
+	{ "/{rest...}", "/a/b", true, "", "" },
+	{ "/{rest...}", "*", false },
+	{ "/a/{rest...}", "/b", false },
+	{ "/a/{...}", "/a/b", true, "b", "" }, /* a tail has a name */
+	{ "/a/b...}", "/a/c", false },
+};
+
+static void patterns(void **state)
+{
+	for (size_t i = 0; i < DW_COUNT(shapes); i++) {
+		const struct shape *s = &shapes[i];
+		char id[ROUTE_ID_SIZE], part[ROUTE_ID_SIZE];
+		assert_int_equal(route_matches(s->pattern, s->path, id, part), s->fits);
+		if (s->fits) {
+			assert_string_equal(id, s->id);
+			assert_string_equal(part, s->part);
+		}
+	}
+}
+
 /* Every row can be reached: no earlier one hides it. */
 static void table_is_sound(void **state)
 {
@@ -88,7 +123,7 @@ static void table_is_sound(void **state)
 int main(void)
 {
 	ROW_TESTS(rows, check);
-	const struct CMUnitTest more[] = { cmocka_unit_test(table_is_sound) };
+	const struct CMUnitTest more[] = { cmocka_unit_test(patterns), cmocka_unit_test(table_is_sound) };
 	return cmocka_run_group_tests_name("routes", tests, NULL, NULL) +
 	       cmocka_run_group_tests_name("route table", more, NULL, NULL);
 }
