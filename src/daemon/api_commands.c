@@ -112,13 +112,7 @@ DW_DEFINE_CLEANUP(struct command_run *, command_run_free)
 /* Milliseconds from the start of a command until its answer begins without it. Test builds can shorten it. */
 static int64_t silent_ms(void)
 {
-#ifdef DECLAW_TEST_HOOKS
-	const char *text = getenv("DECLAW_TEST_SILENT_MS");
-	uint64_t ms;
-	if (text && jsonx_uint(text, DAEMON_COMMAND_SILENT_MS, &ms))
-		return (int64_t)ms;
-#endif
-	return DAEMON_COMMAND_SILENT_MS;
+	return clock_bound_ms("DECLAW_TEST_SILENT_MS", DAEMON_COMMAND_SILENT_MS);
 }
 
 int64_t api_space_ms(void)

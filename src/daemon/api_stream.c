@@ -32,13 +32,7 @@ struct events {
 /* Milliseconds between two signs of life. Test builds can shorten them. */
 static int64_t alive_ms(void)
 {
-#ifdef DECLAW_TEST_HOOKS
-	const char *text = getenv("DECLAW_TEST_PING_MS");
-	uint64_t ms;
-	if (text && jsonx_uint(text, DAEMON_STREAM_ALIVE_MS, &ms))
-		return (int64_t)ms;
-#endif
-	return DAEMON_STREAM_ALIVE_MS;
+	return clock_bound_ms("DECLAW_TEST_PING_MS", DAEMON_STREAM_ALIVE_MS);
 }
 
 static void events_init(struct events *e, const struct http_request *rq)

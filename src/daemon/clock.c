@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "core/macros.h"
+#include "daemon/jsonx.h"
 #include "sys/clock.h"
 
 int64_t clock_wall_us(void)
@@ -18,6 +19,17 @@ int64_t clock_mono_ms(void)
 	struct timespec ts;
 	clock_gettime(CLOCK_BOOTTIME, &ts);
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+int64_t clock_bound_ms(const char *variable, int64_t ms)
+{
+#ifdef DECLAW_TEST_HOOKS
+	const char *text = getenv(variable);
+	uint64_t n;
+	if (text && jsonx_uint(text, (uint64_t)ms, &n) && n)
+		return (int64_t)n;
+#endif
+	return ms;
 }
 
 const char *clock_iso(int64_t wall_us, char buf[static CLOCK_ISO_SIZE])

@@ -11,13 +11,7 @@
 /* Milliseconds between two samples of a sandbox. Test builds can shorten it. */
 static int interval_ms(void)
 {
-#ifdef DECLAW_TEST_HOOKS
-	const char *text = getenv("DECLAW_TEST_METRICS_MS");
-	uint64_t ms;
-	if (text && jsonx_uint(text, DAEMON_METRICS_MS, &ms) && ms)
-		return (int)ms;
-#endif
-	return DAEMON_METRICS_MS;
+	return (int)clock_bound_ms("DECLAW_TEST_METRICS_MS", DAEMON_METRICS_MS);
 }
 
 /* Those that are alive, each with a reference; *ret_n of them. NULL when memory is out. */

@@ -400,13 +400,7 @@ uint32_t proc_pid(const struct proc *p)
 /* How long a result stays after somebody was told it, for clients that try again. Test builds can shorten it. */
 static int64_t keep_ms(void)
 {
-#ifdef DECLAW_TEST_HOOKS
-	const char *text = getenv("DECLAW_TEST_KEEP_MS");
-	uint64_t ms;
-	if (text && jsonx_uint(text, DAEMON_PROC_KEEP_MS, &ms))
-		return (int64_t)ms;
-#endif
-	return DAEMON_PROC_KEEP_MS;
+	return clock_bound_ms("DECLAW_TEST_KEEP_MS", DAEMON_PROC_KEEP_MS);
 }
 
 void proc_told(struct proc *p)
