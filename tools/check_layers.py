@@ -19,6 +19,8 @@ ALLOWED = {
     "agent": {"core", "proto", "sys"},
     "cli": {"core", "policy", "keydb"},
     "daemon": {"core", "policy", "proto", "sys", "runtime", "keydb"},
+    "e2b": {"core", "policy", "proto", "daemon"},
+    "declawd": {"core", "runtime", "daemon", "e2b"},
 }
 PURE = {"core", "policy", "wire", "proto"}
 PURE_SYSTEM = {

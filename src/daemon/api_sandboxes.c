@@ -7,6 +7,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/list_query.h"
+#include "daemon/token.h"
 
 int api_health(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
@@ -23,13 +24,14 @@ static int reply_record(const struct http_request *rq, struct http_reply *rp, co
 	return rp->json ? 0 : dw_err_errno(err, ENOMEM, "describing the sandbox");
 }
 
-/* Published clients expect the tokens once, and never send them anywhere: opaque, and no secret. */
-static int add_tokens(json_t *j, struct dw_err *err)
+/* Published clients expect the tokens once, in the answer to a create. */
+static int add_tokens(const struct app *app, const char *id, json_t *j, struct dw_err *err)
 {
 	static const char *const keys[] = { "envd_access_token", "traffic_access_token" };
+	static const enum token_kind kinds[] = { TOKEN_ENVD, TOKEN_TRAFFIC };
 	for (size_t i = 0; i < DW_COUNT(keys); i++) {
-		char token[33];
-		random_token(token, sizeof(token) - 1);
+		char token[TOKEN_SIZE];
+		token_make(app, kinds[i], id, token);
 		if (json_object_set_new(j, keys[i], json_string(token)) < 0)
 			return dw_err_errno(err, ENOMEM, "describing the sandbox");
 	}
@@ -57,7 +59,7 @@ static int create(struct http_request *rq, struct http_reply *rp, struct dw_err 
 	j = record_to_json(&r, http_domain(rq));
 	if (j && json_array_size(spec.warnings) && json_object_set(j, "warnings", spec.warnings) < 0)
 		json_decref(DW_TAKE(j));
-	if (j && add_tokens(j, err) == 0)
+	if (j && add_tokens(rq->app, r.id, j, err) == 0)
 		rp->text = json_dumps(j, JSON_COMPACT);
 	rp->status = 201;
 	if (rp->text)

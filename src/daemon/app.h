@@ -12,12 +12,15 @@
 #include "daemon/options.h"
 #include "daemon/proc.h"
 #include "daemon/request_log.h"
+#include "daemon/routes.h"
 #include "daemon/store.h"
 
 struct app {
 	struct options options;
+	struct route_tables routes;
 	uint8_t file_key[AUTH_HASH_SIZE]; /* the key of the key file, hashed */
 	struct keys *keys;
+	uint8_t token_secret[AUTH_HASH_SIZE]; /* token.h */
 	struct request_counts requests;
 	atomic_ullong gate_restarts;
 	struct dw_runtime *runtime;

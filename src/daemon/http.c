@@ -89,15 +89,20 @@ bool http_is_stranger(const struct http_request *rq)
 	return !s || strangers_has(rq->server->strangers, s);
 }
 
+void http_vouch(const struct http_request *rq)
+{
+	struct stranger *s = stranger_of(rq->conn);
+	if (s)
+		strangers_vouch(rq->server->strangers, s);
+}
+
 /* A valid key makes the connection a client's for as long as it lasts. */
 static bool check_key(struct http_request *rq)
 {
 	if (!keys_check(rq->app->keys, http_header(rq, MHD_HTTP_HEADER_AUTHORIZATION), http_header(rq, "X-API-Key"),
 			&rq->caller))
 		return false;
-	struct stranger *s = stranger_of(rq->conn);
-	if (s)
-		strangers_vouch(rq->server->strangers, s);
+	http_vouch(rq);
 	return true;
 }
 
@@ -136,14 +141,30 @@ static bool is_open(const struct http_request *rq)
 	return rq->route->open || (rq->app->options.metrics_open && rq->route->handler == api_prometheus);
 }
 
+/* A route's own judgement, or the key. */
+static int admit(struct http_request *rq, struct dw_err *err)
+{
+	if (rq->route && rq->route->admit) {
+		if (rq->route->admit(rq, err) < 0)
+			return -1;
+		http_vouch(rq);
+		return 0;
+	}
+	if (check_key(rq) || (rq->route && is_open(rq)))
+		return 0;
+	return dw_err_set(err, DW_ERR_UNAUTHORIZED, "unauthorized",
+			  "unauthorized: the API key is missing or not valid");
+}
+
 /* What can be said from the head alone: the key first, so that strangers learn nothing about paths. */
 static int check_head(struct http_request *rq, const char *method, const char *path, struct dw_err *err)
 {
-	enum route_match m = route_find(method, path, &rq->route, rq->id, rq->part, rq->allow, sizeof(rq->allow));
+	rq->table = route_table_of(&rq->app->routes, path);
+	enum route_match m =
+		route_find(rq->table, method, path, &rq->route, rq->id, rq->part, rq->allow, sizeof(rq->allow));
 	rq->drain_max = DAEMON_DRAIN_ANON_MAX;
-	if (!check_key(rq) && !(m == ROUTE_FOUND && is_open(rq)))
-		return dw_err_set(err, DW_ERR_UNAUTHORIZED, "unauthorized",
-				  "unauthorized: the API key is missing or not valid");
+	if (admit(rq, err) < 0)
+		return -1;
 	rq->drain_max = DAEMON_DRAIN_MAX;
 	if (m == ROUTE_UNKNOWN)
 		return dw_err_set(err, DW_ERR_NOT_FOUND, "route_not_found", "there is no such route");
@@ -174,7 +195,7 @@ static bool answer_now(const struct http_request *rq)
 
 static int append(struct http_request *rq, const char *p, size_t n, struct dw_err *err)
 {
-	if (rq->route->body != ROUTE_JSON)
+	if (rq->route->body != ROUTE_JSON && rq->route->body != ROUTE_BYTES)
 		return 0;
 	size_t have = (size_t)rq->body_n;
 	if (rq->body_cap - have < n) {

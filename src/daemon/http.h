@@ -22,7 +22,8 @@ struct http_request {
 	struct app *app;
 	struct http_server *server;
 	struct MHD_Connection *conn;
-	const struct route *route;
+	const struct route_table *table;
+	const struct route *route;                   /* NULL while none is found */
 	char request_id[REQUEST_ID_SIZE];            /* the client's own, or one of ours */
 	int64_t begun_us;                            /* request_log.c's own */
 	unsigned status;                             /* of the answer; 0 until there is one */
@@ -31,7 +32,7 @@ struct http_request {
 	json_t *json;                                /* the body of a ROUTE_JSON route: an object */
 	char *query;                                 /* what followed the '?', as it was sent; NULL for nothing */
 	void *stream;                                /* a ROUTE_STREAM route's own state; freed by its abort */
-	char *body;      /* of a ROUTE_JSON route: what json was read from; may be NULL when it is empty */
+	char *body;      /* of a ROUTE_JSON or ROUTE_BYTES route; may be NULL when it is empty */
 	uint64_t body_n; /* bytes of the body so far */
 
 	/* A handler's: called with its argument when the answer has left, for what the client need not wait for. */
@@ -70,6 +71,8 @@ int DW_MUST_USE http_query_number(const struct http_request *rq, const char *key
 				  uint64_t *ret, struct dw_err *err);
 /* The socket, to see the client hang up. */
 int http_client_fd(const struct http_request *rq);
+/* The connection is a client's from here on, and no stranger's. */
+void http_vouch(const struct http_request *rq);
 /* Whether no valid key has been seen on the connection. */
 bool http_is_stranger(const struct http_request *rq);
 /* What the client reached this server as: its Host header when that is plain, else where the server listens. */
@@ -79,5 +82,7 @@ const char *http_domain(const struct http_request *rq);
 enum MHD_Result http_send(struct http_request *rq, struct http_reply *rp);
 /* The status of an error kind. */
 unsigned http_status(enum dw_err_kind kind);
+/* An answer of JSON; json is taken, NULL counts as memory that is out. NULL: no memory. */
+struct MHD_Response *http_json_response(json_t *json_take);
 /* {"message":..., "code":...} */
 json_t *http_error_json(const struct dw_err *err);

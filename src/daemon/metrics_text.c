@@ -16,11 +16,10 @@ static void one(FILE *f, const char *name, const char *type, const char *help, u
 	fprintf(f, "%s %llu\n", name, value);
 }
 
-/* Which requests a series is about. n: rows of the table. */
-static void labels(FILE *f, const struct route *table, size_t n, size_t at)
+/* Which requests a series is about. r: NULL for those that no route took. */
+static void labels(FILE *f, const struct route *r)
 {
-	fprintf(f, "method=\"%s\",route=\"%s\"", at < n ? table[at].method : "other",
-		at < n ? table[at].pattern : "none");
+	fprintf(f, "method=\"%s\",route=\"%s\"", r ? r->method : "other", r ? r->pattern : "none");
 }
 
 static unsigned long long total(const struct request_count *c)
@@ -31,58 +30,58 @@ static unsigned long long total(const struct request_count *c)
 	return sum;
 }
 
-/* Where a request of the row is counted: rows that were never asked for make no series. */
-static const struct request_count *counted(struct app *app, size_t n, size_t at)
+/* What is known of the route with a number; NULL for one that was never asked for: it makes no series. */
+static const struct request_count *counted(struct app *app, size_t at)
 {
-	const struct request_count *c = &app->requests.route[at < n ? at : REQUEST_ROUTES];
+	const struct request_count *c = &app->requests.route[at];
 	return total(c) ? c : NULL;
 }
 
-static void requests(FILE *f, struct app *app, const struct route *table, size_t n)
+static void requests(FILE *f, struct app *app)
 {
 	static const char *const classes[REQUEST_CLASSES] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
 	head(f, "declaw_http_requests_total", "counter",
 	     "Requests by route and class of status; none: the client left before there was one.");
-	for (size_t at = 0; at <= n; at++) {
-		const struct request_count *c = counted(app, n, at);
+	for (size_t at = 0; at <= REQUEST_ROUTES; at++) {
+		const struct request_count *c = counted(app, at);
 		for (size_t i = 0; c && i < REQUEST_CLASSES; i++) {
 			const unsigned long long v = atomic_load(&c->by_class[i]);
 			if (!v)
 				continue;
 			fputs("declaw_http_requests_total{", f);
-			labels(f, table, n, at);
+			labels(f, route_at(&app->routes, at));
 			fprintf(f, ",code=\"%s\"} %llu\n", classes[i], v);
 		}
 	}
 }
 
-static void duration(FILE *f, const struct request_count *c, const struct route *table, size_t n, size_t at)
+static void duration(FILE *f, const struct request_count *c, const struct route *r)
 {
 	static const char name[] = "declaw_http_request_duration_seconds";
 	unsigned long long sum = 0;
 	for (size_t i = 0; i <= REQUEST_BUCKETS; i++) {
 		sum += atomic_load(&c->by_duration[i]);
 		fprintf(f, "%s_bucket{", name);
-		labels(f, table, n, at);
+		labels(f, r);
 		fprintf(f, ",le=\"%s\"} %llu\n", i < REQUEST_BUCKETS ? request_bucket_names[i] : "+Inf", sum);
 	}
 	const unsigned long long us = atomic_load(&c->duration_us);
 	fprintf(f, "%s_sum{", name);
-	labels(f, table, n, at);
+	labels(f, r);
 	fprintf(f, "} %llu.%06llu\n%s_count{", us / 1000000, us % 1000000, name);
-	labels(f, table, n, at);
+	labels(f, r);
 	/* From the buckets, so that it is the last one's number even while requests end. */
 	fprintf(f, "} %llu\n", sum);
 }
 
-static void durations(FILE *f, struct app *app, const struct route *table, size_t n)
+static void durations(FILE *f, struct app *app)
 {
 	head(f, "declaw_http_request_duration_seconds", "histogram",
 	     "From a request's head to the end of its answer, streams included.");
-	for (size_t at = 0; at <= n; at++) {
-		const struct request_count *c = counted(app, n, at);
+	for (size_t at = 0; at <= REQUEST_ROUTES; at++) {
+		const struct request_count *c = counted(app, at);
 		if (c)
-			duration(f, c, table, n, at);
+			duration(f, c, route_at(&app->routes, at));
 	}
 }
 
@@ -101,13 +100,11 @@ static void sandboxes(FILE *f, struct app *app)
 char *metrics_text(struct app *app, size_t *ret_n)
 {
 	char *text = NULL;
-	size_t n, log_bytes;
+	size_t log_bytes;
 	uint64_t log_dropped;
-	const struct route *table = route_table(&n);
 	FILE *f = open_memstream(&text, ret_n);
 	if (!f)
 		return NULL;
-	n = n < REQUEST_ROUTES ? n : REQUEST_ROUTES;
 	store_log_counts(app->store, &log_bytes, &log_dropped);
 	head(f, "declaw_build_info", "gauge", "Always 1; the label tells the version.");
 	fprintf(f, "declaw_build_info{version=\"%s\"} 1\n", DECLAW_VERSION);
@@ -121,8 +118,8 @@ char *metrics_text(struct app *app, size_t *ret_n)
 	    log_dropped);
 	one(f, "declaw_http_requests_active", "gauge", "Requests under way, this one included.",
 	    atomic_load(&app->requests.active));
-	requests(f, app, table, n);
-	durations(f, app, table, n);
+	requests(f, app);
+	durations(f, app);
 	const int failed = ferror(f);
 	if (fclose(f) != 0 || failed) {
 		free(text);

@@ -39,7 +39,7 @@ static struct MHD_Response *text_response(char *text_take)
 	return r;
 }
 
-static struct MHD_Response *json_response(json_t *json_take)
+struct MHD_Response *http_json_response(json_t *json_take)
 {
 	auto_json json_t *json = json_take;
 	char *text = json ? json_dumps(json, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
@@ -77,14 +77,14 @@ enum MHD_Result http_send(struct http_request *rq, struct http_reply *rp)
 	struct MHD_Response *r = NULL;
 	if (rq->failed) {
 		status = http_status(rq->err.kind);
+		r = rq->table->fail ? rq->table->fail(rq, &status) : http_json_response(http_error_json(&rq->err));
 		log_failure(rq, status);
-		r = json_response(http_error_json(&rq->err));
 		if (r)
 			add_error_headers(rq, r);
 	} else if (rp->response) {
 		r = rp->response;
 	} else {
-		r = rp->text ? text_response(rp->text) : json_response(rp->json);
+		r = rp->text ? text_response(rp->text) : http_json_response(rp->json);
 	}
 	if (!r)
 		return MHD_NO;

@@ -45,9 +45,7 @@ void request_begin(struct http_request *rq)
 
 static struct request_count *count_of(struct http_request *rq)
 {
-	size_t n;
-	const struct route *table = route_table(&n);
-	const size_t at = rq->route ? (size_t)(rq->route - table) : REQUEST_ROUTES;
+	const size_t at = rq->route ? route_number(&rq->app->routes, rq->route) : REQUEST_ROUTES;
 	return &rq->app->requests.route[at < REQUEST_ROUTES ? at : REQUEST_ROUTES];
 }
 

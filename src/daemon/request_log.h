@@ -11,7 +11,7 @@
 struct http_request;
 
 #define REQUEST_ID_SIZE 65
-#define REQUEST_ROUTES  192 /* rows of routes.c that fit */
+#define REQUEST_ROUTES  256 /* rows of all route tables that fit */
 #define REQUEST_BUCKETS 10  /* of durations, but for the last, which takes all */
 #define REQUEST_CLASSES 6   /* by the status' first digit; 0: the client was gone before there was one */
 

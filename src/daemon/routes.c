@@ -70,10 +70,36 @@ static const struct route table[] = {
 };
 /* clang-format on */
 
-const struct route *route_table(size_t *ret_n)
+const struct route_table daemon_routes = { .prefix = "", .route = table, .n = DW_COUNT(table) };
+
+static bool has_prefix(const char *path, const char *prefix)
 {
-	*ret_n = DW_COUNT(table);
-	return table;
+	const size_t n = strlen(prefix);
+	return strncmp(path, prefix, n) == 0 && (!n || !path[n] || path[n] == '/');
+}
+
+const struct route_table *route_table_of(const struct route_tables *all, const char *path)
+{
+	size_t i = 0;
+	while (i + 1 < all->n && !has_prefix(path, all->table[i]->prefix))
+		i++;
+	return all->table[i];
+}
+
+const struct route *route_at(const struct route_tables *all, size_t number)
+{
+	for (size_t i = 0; i < all->n; number -= all->table[i++]->n)
+		if (number < all->table[i]->n)
+			return &all->table[i]->route[number];
+	return NULL;
+}
+
+size_t route_number(const struct route_tables *all, const struct route *r)
+{
+	size_t before = 0, i = 0;
+	while (r < all->table[i]->route || r >= all->table[i]->route + all->table[i]->n)
+		before += all->table[i++]->n;
+	return before + (size_t)(r - all->table[i]->route);
 }
 
 static bool id_char(char c)
@@ -119,14 +145,14 @@ bool route_matches(const char *pattern, const char *path, char id[static ROUTE_I
 	return !*pattern && !*path;
 }
 
-enum route_match route_find(const char *method, const char *path, const struct route **ret,
+enum route_match route_find(const struct route_table *t, const char *method, const char *path, const struct route **ret,
 			    char id[static ROUTE_ID_SIZE], char part[static ROUTE_ID_SIZE], char *allow,
 			    size_t allow_size)
 {
 	const char *pattern = NULL;
 	size_t n = 0;
 	allow[0] = '\0';
-	for (const struct route *r = table; r < table + DW_COUNT(table); r++) {
+	for (const struct route *r = t->route; r < t->route + t->n; r++) {
 		/* The first pattern that fits has the path: literal ones stand before those in braces in the table. */
 		if (!pattern && route_matches(r->pattern, path, id, part))
 			pattern = r->pattern;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Every route of the API, in one table. */
+/* Every route of an API, in one table for each API. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,10 +9,12 @@
 
 struct http_request;
 struct http_reply;
+struct MHD_Response;
 
 enum route_body {
 	ROUTE_NONE = 0, /* a body is read and ignored */
 	ROUTE_JSON,     /* an object, at most DAEMON_JSON_MAX */
+	ROUTE_BYTES,    /* as many bytes of any kind */
 	ROUTE_STREAM,   /* bytes, at most DAEMON_RAW_MAX, given to the route's stream as they come */
 };
 
@@ -34,6 +36,28 @@ struct route {
 	enum route_body body;
 	const struct route_stream *stream;
 	bool open; /* needs no key */
+	/*
+	 * In the place of the key, and of the owner's check: judges the head, and sets the request's id (what the pattern has no place for)
+	 * and caller. Fails UNAUTHORIZED, or as the handler would.
+	 */
+	int (*admit)(struct http_request *rq, struct dw_err *err);
+};
+
+struct route_table {
+	const char *prefix; /* of every path in it, as "/e2b"; "" for the table of all other paths */
+	const struct route *route;
+	size_t n;
+	/*
+	 * How a failed request's error (rq->err) looks; *status is what its kind says, and may be changed. NULL: no memory. A table
+	 * without it answers {"message","code"}.
+	 */
+	struct MHD_Response *(*fail)(const struct http_request *rq, unsigned *status);
+};
+
+/* All that a server has. The last one's prefix is "". */
+struct route_tables {
+	const struct route_table *const *table;
+	size_t n;
 };
 
 enum route_match {
@@ -49,7 +73,7 @@ enum route_match {
  * path is the decoded path of the request. On ROUTE_FOUND *ret, and what stands in the place of the first and the second segment in braces
  * in id and part: "" when there is none, and when it can not be an id, so that nothing has it.
  */
-enum route_match route_find(const char *method, const char *path, const struct route **ret,
+enum route_match route_find(const struct route_table *t, const char *method, const char *path, const struct route **ret,
 			    char id[static ROUTE_ID_SIZE], char part[static ROUTE_ID_SIZE], char *allow,
 			    size_t allow_size);
 
@@ -57,5 +81,12 @@ enum route_match route_find(const char *method, const char *path, const struct r
 bool route_matches(const char *pattern, const char *path, char id[static ROUTE_ID_SIZE],
 		   char part[static ROUTE_ID_SIZE]);
 
-/* The table, for tests. */
-const struct route *route_table(size_t *ret_n);
+/* The one that has this path. */
+const struct route_table *route_table_of(const struct route_tables *all, const char *path);
+/* Every route of all tables has a number, from 0 on. NULL for one that no route has. */
+const struct route *route_at(const struct route_tables *all, size_t number);
+/* Of a route of the tables. */
+size_t route_number(const struct route_tables *all, const struct route *r);
+
+/* The API of this project. */
+extern const struct route_table daemon_routes;

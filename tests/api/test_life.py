@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Daemon, build_dir, descendants, eventually
 
-DECLAWD = [str(build_dir() / "src/daemon/declawd")]
+DECLAWD = [str(build_dir() / "src/declawd/declawd")]
 
 
 def test_commands_end_with_their_sandbox(daemon):

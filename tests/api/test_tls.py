@@ -222,7 +222,7 @@ def test_a_renewed_certificate_is_taken(tls, certs):
 
 
 def refused(*args):
-    result = subprocess.run([str(build_dir() / "src/daemon/declawd"), "--data", "/nonexistent/declaw", *map(str, args)], capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"]})
+    result = subprocess.run([str(build_dir() / "src/declawd/declawd"), "--data", "/nonexistent/declaw", *map(str, args)], capture_output=True, text=True, timeout=60, env={"PATH": os.environ["PATH"]})
     assert result.stdout == "" and result.stderr.count("\n") == 1
     return result.returncode, result.stderr
 

@@ -242,7 +242,7 @@ class Lab:
     def declawd(
         self, build_dir: Union[str, Path], extra_args: Sequence[str] = (), resolver: Optional[str] = None
     ) -> Daemon:
-        """Starts ``<build_dir>/src/daemon/declawd`` in the host's namespace, its uplink here. Stopped by `down` at last."""
+        """Starts ``<build_dir>/src/declawd/declawd`` in the host's namespace, its uplink here. Stopped by `down` at last."""
         daemon = Daemon(build_dir, self.uplink, resolver or self.resolver, extra_args)
         self._daemons.append(daemon)
         return daemon

@@ -46,7 +46,8 @@ static void check(void **state)
 	const struct row *r = *state;
 	const struct route *route = NULL;
 	char id[ROUTE_ID_SIZE], part[ROUTE_ID_SIZE], allow[64];
-	assert_int_equal(route_find(r->method, r->path, &route, id, part, allow, sizeof(allow)), r->want);
+	assert_int_equal(route_find(&daemon_routes, r->method, r->path, &route, id, part, allow, sizeof(allow)),
+			 r->want);
 	if (r->want == ROUTE_FOUND) {
 		assert_string_equal(route->pattern, r->pattern);
 		assert_string_equal(id, r->id);
@@ -95,8 +96,8 @@ static void patterns(void **state)
 /* Every row can be reached: no earlier one hides it. */
 static void table_is_sound(void **state)
 {
-	size_t n;
-	const struct route *t = route_table(&n);
+	const size_t n = daemon_routes.n;
+	const struct route *t = daemon_routes.route;
 	for (size_t i = 0; i < n; i++) {
 		char path[128] = "", id[ROUTE_ID_SIZE], part[ROUTE_ID_SIZE], allow[64];
 		const struct route *found = NULL;
@@ -110,7 +111,8 @@ static void table_is_sound(void **state)
 				path[at++] = *p;
 			}
 		}
-		assert_int_equal(route_find(t[i].method, path, &found, id, part, allow, sizeof(allow)), ROUTE_FOUND);
+		assert_int_equal(route_find(&daemon_routes, t[i].method, path, &found, id, part, allow, sizeof(allow)),
+				 ROUTE_FOUND);
 		assert_string_equal(id, words > 0 ? "word-1" : "");
 		assert_string_equal(part, words > 1 ? "word-2" : "");
 		assert_ptr_equal(found, &t[i]);

@@ -20,6 +20,8 @@
 #include "daemon/log.h"
 #include "daemon/place.h"
 #include "daemon/tls.h"
+#include "daemon/token.h"
+#include "e2b/routes.h"
 
 enum exit_code {
 	EXIT_CODE_OK = 0,
@@ -179,6 +181,7 @@ static int start_files(struct daemon *d, struct dw_err *err)
 		return -1;
 	if (made)
 		log_event(LOG_LEVEL_INFO, "API key made", "file", app->options.api_key_file, NULL);
+	token_init(app);
 	place_resolvers(&app->options);
 	return 0;
 }
@@ -268,17 +271,21 @@ static void bound_malloc(void)
 	mallopt(M_TRIM_THRESHOLD, DAEMON_MALLOC_KEPT);
 }
 
+static const struct route_table *const tables[] = { &e2b_routes, &daemon_routes };
+static const struct route_tables all_routes = { .table = tables, .n = DW_COUNT(tables) };
+
 static void print_routes(void)
 {
-	size_t n;
-	const struct route *table = route_table(&n);
-	for (size_t i = 0; i < n; i++)
-		printf("%s %s\n", table[i].method, table[i].pattern);
+	const struct route *r;
+	for (size_t i = 0; (r = route_at(&all_routes, i)); i++)
+		printf("%s %s\n", r->method, r->pattern);
 }
 
 int main(int argc, char **argv)
 {
-	struct daemon d = { .lock_fd = -1, .signal_fd = -1, .app = { .stop_fd = -1, .fatal_fd = -1 } };
+	struct daemon d = { .lock_fd = -1,
+			    .signal_fd = -1,
+			    .app = { .routes = all_routes, .stop_fd = -1, .fatal_fd = -1 } };
 	struct dw_err err = { 0 };
 	bound_malloc();
 	switch (options_parse(&d.app.options, argc, argv, environment, &err)) {

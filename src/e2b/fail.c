@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "e2b/api.h"
+
+/* Whether the sandbox that an envd call is about does not run. Nothing was done, so a repeat does no harm. */
+static bool not_running(const struct http_request *rq)
+{
+	static const char *const codes[] = { "sandbox_not_found", "sandbox_killed", "sandbox_gone", "sandbox_paused",
+					     "sandbox_not_running" };
+	bool any = false;
+	for (size_t i = 0; i < DW_COUNT(codes); i++)
+		any |= strcmp(rq->err.code, codes[i]) == 0;
+	/* Calls with an API key say 404, as for any other resource. */
+	return any && rq->route && rq->route->admit;
+}
+
+struct MHD_Response *e2b_fail(const struct http_request *rq, unsigned *status)
+{
+	auto_json json_t *plain = http_error_json(&rq->err);
+	if (not_running(rq))
+		*status = MHD_HTTP_BAD_GATEWAY;
+	return http_json_response(json_pack("{si sO sO}", "code", (int)*status, "message",
+					    json_object_get(plain, "message"), "error_code",
+					    json_object_get(plain, "code")));
+}

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The surface that E2B's published clients speak, below /e2b: the sandboxes' control with an API key, and what those clients call
+ * envd, the calls about processes and files of one sandbox, which name it in a header and carry its token (target.h).
+ */
+#pragma once
+
+#include "daemon/routes.h"
+
+extern const struct route_table e2b_routes;
