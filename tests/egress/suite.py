@@ -175,6 +175,13 @@ class Subject:
         self.sbx.kill(wait=True)
         self.peer.kill(wait=True)
 
+    def halt(self, seconds: float = 1) -> None:
+        """Stands still for so long, with connections, a pinned name and its policy at hand, and goes on."""
+        self.sbx.commands.run("python3 -c 'import socket; socket.create_connection((\"one.allowed.test\", 80), 10)'", timeout=30)
+        self.sbx.pause()
+        time.sleep(seconds)
+        self.sbx.resume()
+
     def _pid(self) -> int:
         """A process of the sandbox as the host sees it."""
         token = f"{time.time_ns()}"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The egress suite against this build: every case as root and as uid 1000, IPv4 and IPv6, and again while policies change.
+"""The egress suite against this build: every case as root and as uid 1000, IPv4 and IPv6, again while policies change, and again in a
+sandbox that was halted and let go on.
 
 The probes of all arms run at one time, each in a sandbox of its own; the tests then read what came of each case.
 """
@@ -15,9 +16,12 @@ from suite import (BUILD, FAR, INSIDE, NEVER, PLACES, PROBE, Field, Run, Subject
                    touched, write_results)
 
 ROOT = Path(__file__).resolve().parents[2]
-#: name: (who runs the probe, whether policies are replaced meanwhile). On the link: the host's root with all capabilities.
-ARMS = {"uid 1000": ("user", False), "root": ("root", False), "uid 1000, updates": ("user", True), "root, updates": ("root", True),
-        "on the link": ("link", False)}
+#: name: (who runs the probe, whether policies are replaced meanwhile, whether the sandbox was paused before). On the link: the host's
+#: root with all capabilities.
+ARMS = {"uid 1000": ("user", False, False), "root": ("root", False, False),
+        "uid 1000, updates": ("user", True, False), "root, updates": ("root", True, False),
+        "uid 1000, paused": ("user", False, True), "root, paused": ("root", False, True),
+        "on the link": ("link", False, False)}
 CASES = cases() if PROBE.exists() else []
 
 
@@ -42,8 +46,10 @@ def runs(field: Field) -> Dict[str, Run]:
         subjects = {arm: Subject(field, daemon) for arm in ARMS}
 
         def run(arm: str) -> None:
-            user, updates = ARMS[arm]
+            user, updates, paused = ARMS[arm]
             try:
+                if paused:
+                    subjects[arm].halt()
                 results[arm] = subjects[arm].run(user, updates)
             except BaseException as e:  # raised below, in the thread that waits
                 errors.append(e)
