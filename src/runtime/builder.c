@@ -73,6 +73,7 @@ static int clone_child(const struct dw_builder_config *c, struct build *b)
 		.control_fd = b->control_fd,
 		.agent_fd = c->agent_fd,
 		.filter = c->filter,
+		.builder_filter = c->builder_filter,
 		.no_ipv6 = c->no_ipv6,
 	};
 	int pair[2];

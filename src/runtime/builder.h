@@ -16,7 +16,7 @@ struct dw_builder_config {
 	int agent_fd; /* the sealed program */
 	const struct dw_cgroups *cgroups;
 	const struct dw_templates *templates;
-	const struct sock_fprog *filter;
+	const struct sock_fprog *filter, *builder_filter;
 	bool no_ipv6;
 };
 

@@ -35,6 +35,15 @@ static const uint64_t kept_caps = CAP_BIT(CAP_CHOWN) | CAP_BIT(CAP_DAC_OVERRIDE)
 				  CAP_BIT(CAP_SETFCAP) | CAP_BIT(CAP_SETPCAP) | CAP_BIT(CAP_NET_BIND_SERVICE) |
 				  CAP_BIT(CAP_SYS_CHROOT) | CAP_BIT(CAP_KILL);
 
+/*
+ * A sandbox that builds images mounts layers inside its own mount namespace. The kernel counts this capability for what the sandbox's
+ * user namespace owns alone; sysfilter.c says which calls it reaches.
+ */
+static uint64_t caps_of(const struct dw_child_go *go)
+{
+	return go->builder ? kept_caps | CAP_BIT(CAP_SYS_ADMIN) : kept_caps;
+}
+
 static _Noreturn void fail(const struct dw_parked *p, enum dw_step step, int r)
 {
 	const struct dw_child_msg m = { .tag = DW_CHILD_FAILED, .step = step, .errnum = -r };
@@ -113,10 +122,10 @@ static void park_network(const struct dw_parked *p)
 }
 
 /* What the program may get by its exec. The process itself keeps what it needs for the mounts until drop_caps. */
-static int drop_bounding_set(void)
+static int drop_bounding_set(uint64_t kept)
 {
 	for (int c = 0; prctl(PR_CAPBSET_READ, c) >= 0; c++) {
-		if (c < 64 && (kept_caps & CAP_BIT(c)))
+		if (c < 64 && (kept & CAP_BIT(c)))
 			continue;
 		if (prctl(PR_CAPBSET_DROP, c) < 0)
 			return -errno;
@@ -151,21 +160,22 @@ static void park(struct dw_parked *p)
 	if (r < 0)
 		fail(p, step, r);
 	r = set_rlimits();
-	if (r == 0)
-		r = drop_bounding_set();
 	if (r < 0)
 		fail(p, DW_STEP_CAPS, r);
 	close(p->sync_fd);
 }
 
-static int drop_caps(void)
+static int drop_caps(uint64_t kept)
 {
+	int r = drop_bounding_set(kept);
+	if (r < 0)
+		return r;
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return -errno;
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = { 0 };
 	for (unsigned i = 0; i < 2; i++) {
-		data[i].permitted = (uint32_t)(kept_caps >> (32 * i));
+		data[i].permitted = (uint32_t)(kept >> (32 * i));
 		data[i].effective = data[i].permitted;
 	}
 	if (syscall(SYS_capset, &head, data) < 0)
@@ -195,7 +205,7 @@ static int arrange_fds(struct dw_parked *p)
 	return close_range(AGENT_FD + 1, ~0u, 0) < 0 ? -errno : 0;
 }
 
-static _Noreturn void become_agent(struct dw_parked *p)
+static _Noreturn void become_agent(struct dw_parked *p, const struct dw_child_go *go)
 {
 	char name[] = "declaw-agent", path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 	char home[] = "HOME=/root", lang[] = "LANG=C.UTF-8";
@@ -203,13 +213,13 @@ static _Noreturn void become_agent(struct dw_parked *p)
 	char *const envp[] = { path, home, lang, NULL };
 	int r = dw_step_fails(DW_STEP_CAPS) ? -EIO : arrange_fds(p);
 	if (r == 0)
-		r = drop_caps();
+		r = drop_caps(caps_of(go));
 	if (r < 0)
 		fail(p, DW_STEP_CAPS, r);
 	bool exec_fails = dw_step_fails(DW_STEP_EXEC);
 	if (dw_step_fails(DW_STEP_SECCOMP))
 		fail(p, DW_STEP_SECCOMP, -EIO);
-	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, p->filter) < 0)
+	if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, go->builder ? p->builder_filter : p->filter) < 0)
 		fail(p, DW_STEP_SECCOMP, -errno);
 	if (!exec_fails)
 		syscall(SYS_execveat, AGENT_FD, "", argv, envp, AT_EMPTY_PATH);
@@ -243,5 +253,5 @@ _Noreturn void dw_parked_main(struct dw_parked *p)
 	int r = dw_rootfs_enter(&go, fds, fds_n, &step);
 	if (r < 0)
 		fail(p, step, r);
-	become_agent(p);
+	become_agent(p, &go);
 }

@@ -17,7 +17,7 @@ struct dw_parked {
 	int agent_fd;                   /* the sealed program */
 	int procs_fds[DW_CGROUP_TREES]; /* cgroups (v1) to move itself into */
 	int procs_n;
-	const struct sock_fprog *filter;
+	const struct sock_fprog *filter, *builder_filter;
 	bool no_ipv6;
 };
 

@@ -189,6 +189,7 @@ static _Noreturn void builder_child(const struct dw_keeper *k, int sock, int age
 		.cgroups = &k->cgroups,
 		.templates = &k->templates,
 		.filter = &k->filter,
+		.builder_filter = &k->builder_filter,
 		.no_ipv6 = k->no_ipv6,
 	};
 	dw_builder_main(&c);
@@ -231,7 +232,8 @@ static int leave_mount_ns(struct dw_err *err)
 static int prepare(struct dw_keeper *k, const struct dw_keeper_config *c, struct dw_err *err)
 {
 	if (leave_mount_ns(err) < 0 || dw_templates_open(c->data_dir, &k->templates, err) < 0 ||
-	    dw_seccomp_compile(&k->filter, err) < 0 || dw_cgroups_open(&k->cgroups, err) < 0)
+	    dw_seccomp_compile(false, &k->filter, err) < 0 || dw_seccomp_compile(true, &k->builder_filter, err) < 0 ||
+	    dw_cgroups_open(&k->cgroups, err) < 0)
 		return -1;
 	int r = dw_pool_init(k);
 	k->epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -59,7 +59,7 @@ struct dw_keeper {
 	pid_t builder_pid;
 	struct dw_cgroups cgroups;
 	struct dw_templates templates;
-	struct sock_fprog filter;
+	struct sock_fprog filter, builder_filter;
 	bool filled, stopping;
 
 	struct dw_slot *slots; /* by index; with uid_offset it gives the uid range */

@@ -41,6 +41,7 @@ struct dw_keeper_req {
 	uint32_t op;   /* enum dw_keeper_op */
 	uint32_t slot; /* CONFIRM, DESTROY, FREEZE, THAW, USAGE */
 	uint32_t memory_mb, pids_max, cpu_percent, disk_mb;
+	uint32_t builder; /* 0 or 1 */
 	char template_name[DW_TEMPLATE_NAME_MAX + 1];
 	char hostname[DW_HOSTNAME_MAX + 1];
 };
@@ -97,6 +98,7 @@ struct dw_child_msg {
 /* To a parked process: become this sandbox. With one or two descriptors: the root lower layer, the /usr lower layer. */
 struct dw_child_go {
 	uint32_t disk_mb;
+	uint32_t builder;       /* builds images: may mount inside */
 	uint32_t foreign_lower; /* layers are not idmapped: make the writable directories anew, with right owners */
 	char hostname[DW_HOSTNAME_MAX + 1];
 };

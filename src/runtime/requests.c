@@ -34,6 +34,7 @@ static int start(const struct dw_keeper *k, const struct dw_slot *s, const struc
 		return n;
 	struct dw_child_go go = {
 		.disk_mb = req->disk_mb,
+		.builder = req->builder,
 		.foreign_lower = !k->templates.idmap_root,
 	};
 	memcpy(go.hostname, req->hostname, sizeof(go.hostname));

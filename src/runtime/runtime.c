@@ -241,6 +241,7 @@ int dw_runtime_create(struct dw_runtime *rt, const struct dw_sandbox_spec *spec,
 		.pids_max = spec->pids_max,
 		.cpu_percent = spec->cpu_percent,
 		.disk_mb = spec->disk_mb,
+		.builder = spec->builder,
 	};
 	struct dw_keeper_rep rep;
 	int agent_fd;

@@ -31,9 +31,19 @@
 
 DW_DEFINE_CLEANUP(scmp_filter_ctx, seccomp_release)
 
-static int add_names(scmp_filter_ctx ctx, uint32_t action, const char *const *names)
+static bool listed(const char *const *names, const char *name)
+{
+	while (*names && strcmp(*names, name) != 0)
+		names++;
+	return *names != NULL;
+}
+
+/* All of names but those of except. */
+static int add_names(scmp_filter_ctx ctx, uint32_t action, const char *const *names, const char *const *except)
 {
 	for (; *names; names++) {
+		if (listed(except, *names))
+			continue;
 		int nr = seccomp_syscall_resolve_name(*names);
 		if (nr == __NR_SCMP_ERROR || nr < 0)
 			continue; /* not on this architecture, or newer than the library: stays refused */
@@ -64,18 +74,28 @@ static int add_new_numbers(scmp_filter_ctx ctx)
 	return 0;
 }
 
-/* Threads and processes, but no namespaces. One rule per flag: together they say "any of them". */
-static int add_clone(scmp_filter_ctx ctx)
+/* Without any of the namespaces `refused`. One rule per flag: together they say "any of them". */
+static int add_without(scmp_filter_ctx ctx, int nr, uint64_t refused)
 {
-	int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
-				 SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_NEW_ANY, 0));
+	int r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, nr, 1, SCMP_A0(SCMP_CMP_MASKED_EQ, refused, 0));
 	for (unsigned bit = 0; r == 0 && bit < 32; bit++) {
 		uint64_t flag = 1ull << bit;
-		if (CLONE_NEW_ANY & flag)
-			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
+		if (refused & flag)
+			r = seccomp_rule_add(ctx, SCMP_ACT_ERRNO(EPERM), nr, 1,
 					     SCMP_A0(SCMP_CMP_MASKED_EQ, flag, flag));
 	}
 	return r;
+}
+
+/*
+ * Threads and processes, but no namespaces. A builder may make those that image tools want, but never a user namespace (whose every
+ * capability would be new) nor a network namespace (whose setup is the kernel's largest surface).
+ */
+static int add_clone(scmp_filter_ctx ctx, bool builder)
+{
+	const uint64_t refused = builder ? CLONE_NEWUSER | CLONE_NEWNET | 0x80 : CLONE_NEW_ANY;
+	int r = add_without(ctx, SCMP_SYS(clone), refused);
+	return r == 0 && builder ? add_without(ctx, SCMP_SYS(unshare), refused) : r;
 }
 
 static int add_socket(scmp_filter_ctx ctx)
@@ -113,20 +133,23 @@ static int add_personality(scmp_filter_ctx ctx)
 	return r;
 }
 
-static int build(scmp_filter_ctx ctx)
+static int build(scmp_filter_ctx ctx, bool builder)
 {
+	static const char *const none[] = { NULL }, *const with_args[] = { "unshare", NULL };
 	/* A binary tree: loading costs what the kernel needs to evaluate the program once for every call number. */
 	int r = seccomp_attr_set(ctx, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
 		r = seccomp_attr_set(ctx, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_ERRNO(ENOSYS));
 	if (r == 0)
-		r = add_names(ctx, SCMP_ACT_ALLOW, dw_seccomp_allowed);
+		r = add_names(ctx, SCMP_ACT_ALLOW, dw_seccomp_allowed, none);
+	if (r == 0 && builder)
+		r = add_names(ctx, SCMP_ACT_ALLOW, dw_seccomp_builder, with_args);
 	if (r == 0)
-		r = add_names(ctx, SCMP_ACT_ERRNO(EPERM), dw_seccomp_refused);
+		r = add_names(ctx, SCMP_ACT_ERRNO(EPERM), dw_seccomp_refused, builder ? dw_seccomp_builder : none);
 	if (r == 0)
 		r = add_new_numbers(ctx);
 	if (r == 0)
-		r = add_clone(ctx);
+		r = add_clone(ctx, builder);
 	if (r == 0)
 		r = add_socket(ctx);
 	if (r == 0)
@@ -208,12 +231,12 @@ static int export_program(scmp_filter_ctx ctx, struct sock_fprog *ret)
 	return 0;
 }
 
-int dw_seccomp_compile(struct sock_fprog *ret, struct dw_err *err)
+int dw_seccomp_compile(bool builder, struct sock_fprog *ret, struct dw_err *err)
 {
 	scmp_filter_ctx ctx DW_AUTO(seccomp_release) = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
 	if (!ctx)
 		return dw_err_errno(err, ENOMEM, "seccomp");
-	int r = build(ctx);
+	int r = build(ctx, builder);
 	if (r == 0)
 		r = export_program(ctx, ret);
 	return r < 0 ? dw_err_errno(err, -r, "cannot compile the system call filter") : 0;

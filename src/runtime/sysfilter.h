@@ -3,9 +3,11 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "core/err.h"
 
 /* Owned by the caller: free(ret->filter). */
-int DW_MUST_USE dw_seccomp_compile(struct sock_fprog *ret, struct dw_err *err);
+/* builder: the wider one of a sandbox that builds images, which also mounts and makes namespaces below its own. */
+int DW_MUST_USE dw_seccomp_compile(bool builder, struct sock_fprog *ret, struct dw_err *err);
