@@ -40,6 +40,7 @@ demo: build
 
 test: lint build-test build-asan
 	@tools/deps clients
+	@$(PYTHON) tests/clients/npm_packages.py > /dev/null
 	@$(PYTHON) tools/run_tests.py
 
 lint: deps
@@ -70,4 +71,4 @@ install: build
 	@$(PYTHON) tools/install_sdk.py --prefix=$(PREFIX)
 
 clean:
-	@rm -rf build build-test build-asan build-fuzz build-egress-suite
+	@rm -rf build build-test build-asan build-fuzz build-egress-suite build-clients

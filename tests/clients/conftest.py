@@ -13,14 +13,22 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "sdk" / "python"), str(Path(__file__).resolve().parent)]
 
 from cases import CASES, Case  # noqa: E402
+from lab import Daemon  # noqa: E402
 from matrix import write_matrix  # noqa: E402
-from runner import Ground, Trial  # noqa: E402
+from runner import BUILD, Ground, Trial  # noqa: E402
 
 if os.geteuid() != 0:
     pytest.exit("real clients need network namespaces: run them as root", returncode=2)
 
 #: Much of a case is waiting, but Chromium and npm are not.
 AT_ONCE = 3
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Daemon]:
+    """A server for clients of the API, whose sandboxes need no network."""
+    with Daemon(BUILD, uplink=None, resolver=None) as daemon:
+        yield daemon
 
 
 @pytest.fixture(scope="session")
