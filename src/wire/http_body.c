@@ -205,15 +205,18 @@ static enum chunk_state step(struct dw_http_chunked *c, uint8_t b)
 	return CHUNK_BAD;
 }
 
-enum dw_parse dw_http_chunked_feed(struct dw_http_chunked *c, const void *data, size_t n, size_t *ret_used)
+enum dw_parse dw_http_chunked_take(struct dw_http_chunked *c, const void *data, size_t n, size_t *ret_used,
+				   struct dw_span *ret_piece)
 {
 	struct dw_rd r = dw_rd_init(data, n, true);
-	while (r.n && c->state != CHUNK_DONE && c->state != CHUNK_BAD) {
+	*ret_piece = (struct dw_span){ .p = r.p };
+	while (r.n && !ret_piece->n && c->state != CHUNK_DONE && c->state != CHUNK_BAD) {
 		if (c->state != CHUNK_DATA) {
 			c->state = (uint8_t)step(c, dw_rd_u8(&r));
 			continue;
 		}
-		c->left -= dw_rd_bytes(&r, DW_MIN(c->left, r.n)).n;
+		*ret_piece = dw_rd_bytes(&r, DW_MIN(c->left, r.n));
+		c->left -= ret_piece->n;
 		if (c->left == 0)
 			c->state = CHUNK_DATA_CR;
 	}
@@ -221,6 +224,20 @@ enum dw_parse dw_http_chunked_feed(struct dw_http_chunked *c, const void *data, 
 	if (c->state == CHUNK_BAD)
 		return DW_PARSE_BAD;
 	return c->state == CHUNK_DONE ? DW_PARSE_OK : DW_PARSE_MORE;
+}
+
+enum dw_parse dw_http_chunked_feed(struct dw_http_chunked *c, const void *data, size_t n, size_t *ret_used)
+{
+	const uint8_t *p = n ? data : (const uint8_t *)"";
+	struct dw_span piece = { 0 };
+	enum dw_parse status = DW_PARSE_MORE;
+	size_t at = 0, used = 0;
+	do {
+		status = dw_http_chunked_take(c, p + at, n - at, &used, &piece);
+		at += used;
+	} while (status == DW_PARSE_MORE && at < n);
+	*ret_used = at;
+	return status;
 }
 
 enum dw_parse dw_http_status_parse(const void *data, size_t n, unsigned *ret_status)

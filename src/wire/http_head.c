@@ -11,9 +11,8 @@
 #include "core/addr.h"
 #include "wire/http_internal.h"
 
-#define METHOD_MAX        32
-#define PORT_DIGITS_MAX   5
-#define LENGTH_DIGITS_MAX 19 /* 2^63-1 has 19 */
+#define METHOD_MAX      32
+#define PORT_DIGITS_MAX 5
 
 struct authority {
 	struct dw_span host;
@@ -31,53 +30,6 @@ struct head {
 	bool upgrade_is_websocket;
 };
 
-/* Up to the first `sep`, which is taken too; false and nothing taken when there is none. */
-static bool take_until(struct dw_rd *r, uint8_t sep, struct dw_span *ret)
-{
-	const uint8_t *at = r->n ? memchr(r->p, sep, r->n) : NULL;
-	if (!at)
-		return false;
-	*ret = dw_rd_bytes(r, (size_t)(at - r->p));
-	dw_rd_u8(r);
-	return true;
-}
-
-static struct dw_span rest(struct dw_rd *r)
-{
-	return dw_rd_bytes(r, r->n);
-}
-
-static struct dw_rd reader(struct dw_span s)
-{
-	return dw_rd_init(s.p, s.n, false);
-}
-
-static bool is_ows(uint8_t c)
-{
-	return c == ' ' || c == '\t';
-}
-
-/* RFC 9110 section 5.5: white space around a value is no part of it. */
-static struct dw_span trim(struct dw_span s)
-{
-	struct dw_rd r = reader(s);
-	while (r.n && is_ows(r.p[0]))
-		dw_rd_u8(&r);
-	s = rest(&r);
-	while (s.n && is_ows(s.p[s.n - 1]))
-		s.n--;
-	return s;
-}
-
-static bool all_bytes(struct dw_span s, bool (*is)(uint8_t c))
-{
-	for (size_t i = 0; i < s.n; i++) {
-		if (!is(s.p[i]))
-			return false;
-	}
-	return true;
-}
-
 static bool is_host_byte(uint8_t c)
 {
 	return http_is_alnum(c) || c == '.' || c == '_' || c == '-';
@@ -92,7 +44,7 @@ static bool is_target_byte(uint8_t c)
 static bool read_port(struct dw_span digits, uint16_t *ret)
 {
 	uint32_t port = 0;
-	if (digits.n == 0 || digits.n > PORT_DIGITS_MAX || digits.p[0] == '0' || !all_bytes(digits, http_is_digit))
+	if (digits.n == 0 || digits.n > PORT_DIGITS_MAX || digits.p[0] == '0' || !http_all_bytes(digits, http_is_digit))
 		return false;
 	for (size_t i = 0; i < digits.n; i++)
 		port = port * 10 + (uint32_t)(digits.p[i] - '0');
@@ -105,25 +57,25 @@ static bool read_port(struct dw_span digits, uint16_t *ret)
 /* host, host:port, [v6] or [v6]:port (RFC 9110 section 7.2), without userinfo and percent-encoding. */
 static bool read_authority(struct dw_span s, struct authority *ret)
 {
-	struct dw_rd r = reader(s);
+	struct dw_rd r = http_reader(s);
 	struct authority a = { 0 };
 	if (s.n && s.p[0] == '[') {
 		struct dw_addr addr;
 		dw_rd_u8(&r);
-		if (!take_until(&r, ']', &a.host) || !memchr(a.host.p, ':', a.host.n) ||
+		if (!http_take_until(&r, ']', &a.host) || !memchr(a.host.p, ':', a.host.n) ||
 		    !dw_addr_parse((const char *)a.host.p, a.host.n, &addr))
 			return false;
 		a.has_port = r.n > 0;
 		if (a.has_port && dw_rd_u8(&r) != ':')
 			return false;
 	} else {
-		a.has_port = take_until(&r, ':', &a.host);
+		a.has_port = http_take_until(&r, ':', &a.host);
 		if (!a.has_port)
-			a.host = rest(&r);
-		if (a.host.n == 0 || !all_bytes(a.host, is_host_byte))
+			a.host = http_rest(&r);
+		if (a.host.n == 0 || !http_all_bytes(a.host, is_host_byte))
 			return false;
 	}
-	if (a.has_port && !read_port(rest(&r), &a.port))
+	if (a.has_port && !read_port(http_rest(&r), &a.port))
 		return false;
 	*ret = a;
 	return true;
@@ -133,9 +85,9 @@ static bool read_authority(struct dw_span s, struct authority *ret)
 static const char *judge_target(struct head *p)
 {
 	struct dw_http_head *h = &p->h;
-	struct dw_rd r = reader(h->target);
+	struct dw_rd r = http_reader(h->target);
 	struct authority a;
-	if (h->target.n == 0 || !all_bytes(h->target, is_target_byte))
+	if (h->target.n == 0 || !http_all_bytes(h->target, is_target_byte))
 		return "a request target with a byte that has no place there";
 	if (h->is_connect) {
 		p->authority = h->target;
@@ -148,7 +100,7 @@ static const char *judge_target(struct head *p)
 	if (!http_span_is_nocase(dw_rd_bytes(&r, 7), "http://"))
 		return "a request target that is neither a path nor an http URL";
 	h->absolute = true;
-	p->authority = rest(&r);
+	p->authority = http_rest(&r);
 	for (size_t i = 0; i < p->authority.n; i++) {
 		if (p->authority.p[i] == '/' || p->authority.p[i] == '?')
 			p->authority.n = i;
@@ -159,16 +111,16 @@ static const char *judge_target(struct head *p)
 static const char *judge_request_line(struct head *p, struct dw_span line)
 {
 	struct dw_http_head *h = &p->h;
-	struct dw_rd r = reader(line);
-	if (!take_until(&r, ' ', &h->method) || !take_until(&r, ' ', &h->target))
+	struct dw_rd r = http_reader(line);
+	if (!http_take_until(&r, ' ', &h->method) || !http_take_until(&r, ' ', &h->target))
 		return "a request line that is not method, target and version";
-	if (h->method.n == 0 || h->method.n > METHOD_MAX || !all_bytes(h->method, http_is_tchar))
+	if (h->method.n == 0 || h->method.n > METHOD_MAX || !http_all_bytes(h->method, http_is_tchar))
 		return "a method that is not a token";
 	if (http_span_is(line, "PRI * HTTP/2.0")) {
 		h->is_h2_preface = true;
 		return NULL;
 	}
-	struct dw_span version = rest(&r);
+	struct dw_span version = http_rest(&r);
 	if (!http_span_is(version, "HTTP/1.0") && !http_span_is(version, "HTTP/1.1"))
 		return "a version other than HTTP/1.0 and HTTP/1.1";
 	h->minor = version.p[7] == '1';
@@ -196,13 +148,9 @@ static const char *field_content_length(struct head *p, struct dw_span value)
 	uint64_t length = 0;
 	if (p->h.body == DW_HTTP_BODY_LENGTH)
 		return "more than one Content-Length";
-	if (value.n == 0 || value.n > LENGTH_DIGITS_MAX || !all_bytes(value, http_is_digit) ||
-	    (value.n > 1 && value.p[0] == '0'))
-		return "a Content-Length that is not a plain number";
-	for (size_t i = 0; i < value.n; i++)
-		length = length * 10 + (uint64_t)(value.p[i] - '0');
-	if (length > INT64_MAX)
-		return "a Content-Length over 2^63-1";
+	const char *why = http_read_length(value, &length);
+	if (why)
+		return why;
 	p->h.body = DW_HTTP_BODY_LENGTH;
 	p->h.content_length = length;
 	return NULL;
@@ -243,12 +191,12 @@ static const char *judge_option(struct head *p, struct dw_span option)
 
 static const char *field_connection(struct head *p, struct dw_span value)
 {
-	struct dw_rd r = reader(value);
+	struct dw_rd r = http_reader(value);
 	struct dw_span option;
 	const char *why = NULL;
-	while (!why && take_until(&r, ',', &option))
-		why = judge_option(p, trim(option));
-	return why ? why : judge_option(p, trim(rest(&r)));
+	while (!why && http_take_until(&r, ',', &option))
+		why = judge_option(p, http_trim(option));
+	return why ? why : judge_option(p, http_trim(http_rest(&r)));
 }
 
 static const struct {
@@ -264,14 +212,14 @@ static const struct {
 
 static const char *judge_field(struct head *p, struct dw_span line)
 {
-	struct dw_rd r = reader(line);
+	struct dw_rd r = http_reader(line);
 	struct dw_span name;
-	if (is_ows(line.p[0]))
+	if (http_is_ows(line.p[0]))
 		return "a folded field";
-	if (!take_until(&r, ':', &name) || name.n == 0 || !all_bytes(name, http_is_tchar))
+	if (!http_take_until(&r, ':', &name) || name.n == 0 || !http_all_bytes(name, http_is_tchar))
 		return "a field whose name is not a token followed by a colon";
-	struct dw_span value = trim(rest(&r));
-	if (!all_bytes(value, http_is_value_byte))
+	struct dw_span value = http_trim(http_rest(&r));
+	if (!http_all_bytes(value, http_is_value_byte))
 		return "a control byte in a field";
 	for (size_t i = 0; i < DW_COUNT(fields); i++) {
 		if (http_span_is_nocase(name, fields[i].name))
@@ -302,32 +250,13 @@ static const char *judge_whole(struct head *p)
 	return NULL;
 }
 
-/* One line without its CRLF. The reader says MORE when it is not all there. */
-static bool take_line(struct dw_rd *r, struct dw_span *ret, const char **why)
-{
-	if (!take_until(r, '\n', ret)) {
-		dw_rd_need(r, r->n + 1);
-		return false;
-	}
-	if (ret->n == 0 || ret->p[ret->n - 1] != '\r') {
-		*why = "a line that ends without CR LF";
-		return false;
-	}
-	ret->n--;
-	if (ret->n && memchr(ret->p, '\r', ret->n)) {
-		*why = "a CR inside a line";
-		return false;
-	}
-	return true;
-}
-
 /* What can be said of a request line that is not all there: a method is short, and a token. */
 static bool may_be_request(struct dw_rd r)
 {
 	struct dw_span method;
-	if (!take_until(&r, ' ', &method))
-		method = rest(&r);
-	return method.n <= METHOD_MAX && all_bytes(method, http_is_tchar);
+	if (!http_take_until(&r, ' ', &method))
+		method = http_rest(&r);
+	return method.n <= METHOD_MAX && http_all_bytes(method, http_is_tchar);
 }
 
 /*
@@ -339,13 +268,13 @@ static const char *find_lines(struct dw_rd *r, struct head *p, struct dw_span *r
 	struct dw_rd start = *r;
 	struct dw_span line;
 	const char *why = NULL;
-	if (!take_line(r, &line, &why))
+	if (!http_take_line(r, &line, &why))
 		return why ? why : may_be_request(start) ? NULL : "a method that is not a token";
 	if ((why = judge_request_line(p, line)))
 		return why;
 	start = *r;
 	for (unsigned count = 0; count <= DW_HTTP_FIELDS_MAX && line.n; count++) {
-		if (!take_line(r, &line, &why))
+		if (!http_take_line(r, &line, &why))
 			return why;
 	}
 	if (line.n) {
@@ -358,12 +287,12 @@ static const char *find_lines(struct dw_rd *r, struct head *p, struct dw_span *r
 
 static const char *judge_fields(struct head *p, struct dw_span span)
 {
-	struct dw_rd r = reader(span);
+	struct dw_rd r = http_reader(span);
 	struct dw_span line;
 	const char *why = NULL;
 	if (p->h.is_h2_preface)
 		return r.n ? "an HTTP/2 preface with fields" : NULL;
-	while (!why && take_line(&r, &line, &why))
+	while (!why && http_take_line(&r, &line, &why))
 		why = judge_field(p, line);
 	return why ? why : judge_whole(p);
 }

@@ -81,5 +81,9 @@ struct dw_http_chunked {
  */
 enum dw_parse dw_http_chunked_feed(struct dw_http_chunked *c, const void *data, size_t n, size_t *ret_used);
 
+/* The same for who wants what is in it: stops behind the first piece of data too. *ret_piece: that, n 0 for none. */
+enum dw_parse dw_http_chunked_take(struct dw_http_chunked *c, const void *data, size_t n, size_t *ret_used,
+				   struct dw_span *ret_piece);
+
 /* The start of a response, as far as a relay needs it: "HTTP/1.x NNN". MORE, BAD, or OK with *ret_status. */
 enum dw_parse dw_http_status_parse(const void *data, size_t n, unsigned *ret_status);
