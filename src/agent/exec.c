@@ -55,14 +55,15 @@ static bool streams_closed(const struct dw_op *op)
 
 static void queue_exit(struct dw_op *op)
 {
-	struct dw_wr w = dw_wr_init(dw_op_out(op), DW_AGENTP_CHUNK);
-	if (!w.buf) {
+	const struct dw_agentp_exit e = { .code = op->exit_code,
+					  .timed_out = op->timed_out,
+					  .by_signal = op->by_signal };
+	uint8_t *out = dw_op_out(op);
+	if (!out) {
 		dw_op_abort(op);
 		return;
 	}
-	dw_wr_u32(&w, op->exit_code);
-	dw_wr_u8(&w, op->timed_out);
-	dw_op_queue(op, DW_AGENTP_EXIT, w.len);
+	dw_op_queue(op, DW_AGENTP_EXIT, dw_agentp_exit_build(&e, out, DW_AGENTP_CHUNK));
 	dw_op_end(op);
 }
 
@@ -244,6 +245,7 @@ void dw_exec_exited(struct dw_op *op, int wait_status)
 {
 	op->exited = true;
 	op->exit_code = (uint8_t)(WIFSIGNALED(wait_status) ? 128 + WTERMSIG(wait_status) : WEXITSTATUS(wait_status));
+	op->by_signal = op->timed_out || WIFSIGNALED(wait_status);
 	if (op->timed_out)
 		op->exit_code = 128 + SIGKILL;
 	op->deadline = dw_agent.now + DW_AGENT_LINGER_MS;
@@ -309,7 +311,7 @@ static int spawn_on_tty(struct dw_op *op, const struct dw_agentp_exec *e)
 
 void dw_exec_start(struct dw_op *op, struct dw_span payload)
 {
-	static struct dw_agentp_exec e; /* 32 KiB, used until the fork only */
+	static struct dw_agentp_exec e; /* 48 KiB, used until the fork only */
 	if (dw_agentp_exec_parse(payload, &e) != DW_PARSE_OK) {
 		dw_op_close(op);
 		return;

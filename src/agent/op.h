@@ -48,6 +48,7 @@ struct dw_op {
 	bool draining; /* only what was in the pipes when the linger time ended is still read */
 	uint8_t turn;  /* which of the two streams is read first next time */
 	uint8_t exit_code;
+	bool by_signal;
 	size_t drain[2]; /* bytes left to read of stdout and stderr */
 	size_t left;     /* bytes of a STDIN or DATA payload at in_at that nobody has taken yet */
 	bool on_tty;

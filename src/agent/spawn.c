@@ -120,6 +120,14 @@ static const char *enter_cwd(const struct dw_agentp_exec *e, const struct dw_acc
 		dw_fault_set(&f, ENAMETOOLONG, "the working directory's path is longer than %d bytes", PATH_MAX - 1);
 		fail(&f);
 	}
+	if (cwd[0] != '/' && e->program) {
+		n = snprintf(cwd, sizeof(cwd), "%s/%.*s", a->home, (int)e->cwd.n, (const char *)e->cwd.p);
+		if (n < 0 || (size_t)n >= sizeof(cwd)) {
+			dw_fault_set(&f, ENAMETOOLONG, "the working directory's path is longer than %d bytes",
+				     PATH_MAX - 1);
+			fail(&f);
+		}
+	}
 	if (cwd[0] != '/') {
 		dw_fault_set(&f, EINVAL, "the working directory \"%s\" is not an absolute path", cwd);
 		fail(&f);
@@ -161,6 +169,26 @@ static _Noreturn void run_shell(const struct dw_agentp_exec *e, struct env *env)
 	fail(&f);
 }
 
+static _Noreturn void run_program(const struct dw_agentp_exec *e, struct env *env)
+{
+	static char *argv[DW_AGENTP_ARG_MAX + 2];
+	struct dw_fault f;
+	bool ok = true;
+	argv[0] = strndup((const char *)e->cmd.p, e->cmd.n);
+	for (unsigned i = 0; i < e->arg_n; i++) {
+		argv[i + 1] = strndup(e->arg[i].n ? (const char *)e->arg[i].p : "", e->arg[i].n);
+		ok &= argv[i + 1] != NULL;
+	}
+	if (!ok || !argv[0]) {
+		dw_fault_errno(&f, ENOMEM, "the command could not be started");
+		fail(&f);
+	}
+	environ = env->v; /* where PATH is looked for */
+	execvp(argv[0], argv);
+	dw_fault_errno(&f, errno, "\"%.200s\" could not be started", argv[0]);
+	fail(&f);
+}
+
 void dw_spawn_child(const struct dw_spawn *s)
 {
 	static struct dw_account account;
@@ -178,5 +206,7 @@ void dw_spawn_child(const struct dw_spawn *s)
 	umask(022);
 	const char *cwd = enter_cwd(s->exec, &account);
 	env_build(&env, s->exec, &account, cwd);
+	if (s->exec->program)
+		run_program(s->exec, &env);
 	run_shell(s->exec, &env);
 }

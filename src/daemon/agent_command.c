@@ -89,6 +89,11 @@ static uint8_t *encode(const struct agent_command *c, json_t *envs, size_t *ret_
 	e->user = span(c->user);
 	e->cwd = span(c->cwd);
 	e->cmd = span(c->cmd);
+	e->program = c->program;
+	if (c->arg_n > DW_AGENTP_ARG_MAX)
+		return NULL;
+	for (size_t i = 0; i < c->arg_n; i++)
+		e->arg[e->arg_n++] = span(c->args[i]);
 	const char *key;
 	json_t *value;
 	json_object_foreach(envs, key, value)
@@ -110,7 +115,8 @@ int agent_command_start(struct agent_op *op, const struct agent_command *c, stru
 		return dw_err_errno(err, ENOMEM, "running the command");
 	dw_autofree uint8_t *request = encode(c, envs, &n);
 	if (!request)
-		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "cmd and envs are too large together");
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field",
+				  "cmd, its arguments and envs are too large together");
 	op->deadline_ms = clock_mono_ms() + DAEMON_COMMAND_GRACE_MS;
 	enum agent_status st = agent_op_send(op, DW_AGENTP_EXEC, request, n);
 	if (st != AGENT_OK)
@@ -123,6 +129,7 @@ int agent_command_start(struct agent_op *op, const struct agent_command *c, stru
 static int take_frame(struct agent_op *op, const struct dw_agentp_frame *f, struct agent_result *r, struct dw_err *err)
 {
 	struct dw_rd rd;
+	struct dw_agentp_exit e;
 	switch (f->type) {
 	case DW_AGENTP_STARTED:
 		rd = dw_rd_init(f->payload.p, f->payload.n, false);
@@ -137,8 +144,10 @@ static int take_frame(struct agent_op *op, const struct dw_agentp_frame *f, stru
 		keep(&r->err, r->share, f->payload);
 		return 0;
 	case DW_AGENTP_EXIT:
-		if (dw_agentp_exit_parse(f->payload, &r->exit_code, &r->timed_out) != DW_PARSE_OK)
+		if (dw_agentp_exit_parse(f->payload, &e) != DW_PARSE_OK)
 			break;
+		r->exit_code = e.code;
+		r->timed_out = e.timed_out;
 		return 1;
 	case DW_AGENTP_ERROR:
 		return agent_op_error(op, f->payload, AGENT_COMMAND, err);

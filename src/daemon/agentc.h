@@ -55,10 +55,13 @@ int agent_op_error(struct agent_op *op, struct dw_span payload, enum agent_kind 
 
 struct agent_command {
 	const char *cmd, *user, *cwd; /* user and cwd: "" = the agent's default */
-	const json_t *envs;           /* over the sandbox's own; NULL = none */
-	uint32_t timeout_ms;          /* 0 = none */
-	bool with_stdin;              /* a pipe; otherwise /dev/null */
-	uint16_t cols, rows;          /* of a terminal; 0 = none */
+	bool program;                 /* cmd is a program, with these arguments; otherwise a shell's command */
+	const char *const *args;
+	size_t arg_n;
+	const json_t *envs;  /* over the sandbox's own; NULL = none */
+	uint32_t timeout_ms; /* 0 = none */
+	bool with_stdin;     /* a pipe; otherwise /dev/null */
+	uint16_t cols, rows; /* of a terminal; 0 = none */
 };
 
 struct agent_output {

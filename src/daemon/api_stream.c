@@ -170,12 +170,11 @@ static bool put_lost(struct streaming *s, enum agent_status st)
 static bool put_exit(struct streaming *s, const struct dw_agentp_frame *f)
 {
 	char text[64];
-	uint32_t code;
-	bool timed_out;
-	if (dw_agentp_exit_parse(f->payload, &code, &timed_out) != DW_PARSE_OK)
+	struct dw_agentp_exit e;
+	if (dw_agentp_exit_parse(f->payload, &e) != DW_PARSE_OK)
 		return put_lost(s, AGENT_LOST);
 	snprintf(text, sizeof(text), "command timed out after %gs", s->timeout_s);
-	return put_end(&s->events, timed_out ? text : "", timed_out ? 124 : code);
+	return put_end(&s->events, e.timed_out ? text : "", e.timed_out ? 124 : e.code);
 }
 
 static bool put_frame(struct streaming *s, const struct dw_agentp_frame *f)

@@ -54,7 +54,7 @@ static bool finish(struct proc_feed *f, struct proc_event *e)
 	}
 	f->ended = true;
 	if (e->type == DW_AGENTP_EXIT)
-		return dw_agentp_exit_parse(e->bytes, &e->number, &e->timed_out) == DW_PARSE_OK;
+		return dw_agentp_exit_parse(e->bytes, &e->exit) == DW_PARSE_OK;
 	return dw_agentp_error_parse(e->bytes, &number, &message) == DW_PARSE_OK;
 }
 

@@ -25,8 +25,8 @@ struct proc_event {
 	enum dw_agentp_type type; /* STARTED, STDOUT, STDERR, EXIT or ERROR */
 	struct dw_span
 		bytes; /* STDOUT, STDERR: some of it, perhaps not all; otherwise the payload. Valid until the next call */
-	uint32_t number; /* STARTED: the pid; EXIT: the code */
-	bool timed_out;  /* EXIT */
+	uint32_t number;            /* STARTED: the pid */
+	struct dw_agentp_exit exit; /* EXIT */
 };
 
 /*

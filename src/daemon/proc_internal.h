@@ -46,7 +46,7 @@ struct proc {
 	struct proc_feed feed;
 	struct proc_log log;
 	struct proc_waiter *waiters;
-	bool ended, timed_out, killed, lost;
+	bool ended, timed_out, by_signal, killed, lost;
 	bool joined; /* a terminal has had its first reader */
 	uint32_t exit_code;
 	int64_t kill_ms;   /* a kill was asked for: the socket is shut then for good */

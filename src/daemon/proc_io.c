@@ -116,8 +116,9 @@ static bool take_locked(struct proc *p, struct dw_span data)
 		p->ended = true;
 		/* An ERROR comes before STARTED or not at all. */
 		if (e.type == DW_AGENTP_EXIT) {
-			p->timed_out = e.timed_out;
-			p->exit_code = e.timed_out ? 124 : e.number;
+			p->timed_out = e.exit.timed_out;
+			p->exit_code = e.exit.timed_out ? 124 : e.exit.code;
+			p->by_signal = e.exit.by_signal;
 		} else {
 			end_without_exit(p);
 		}

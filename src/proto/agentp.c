@@ -3,9 +3,12 @@
 
 #include "proto/agentp_io.h"
 
-#define EXEC_FLAG_STDIN 0x01
-#define EXEC_FLAG_TTY   0x02 /* cols and rows follow the timeout */
-#define EXIT_CODE_MAX   255u
+#define EXEC_FLAG_STDIN   0x01
+#define EXEC_FLAG_TTY     0x02 /* cols and rows follow the timeout */
+#define EXEC_FLAG_PROGRAM 0x04 /* the arguments follow cmd */
+#define EXIT_CODE_MAX     255u
+#define EXIT_TIMED_OUT    0x01
+#define EXIT_BY_SIGNAL    0x02
 
 static bool type_known(uint8_t type)
 {
@@ -85,7 +88,8 @@ static bool tty_size_valid(uint16_t cols, uint16_t rows)
 /* Without a terminal there has to be a command; a size is whole or not there. */
 static bool exec_valid(const struct dw_agentp_exec *e, bool tty)
 {
-	return e->env_n <= DW_AGENTP_ENV_MAX && (tty ? tty_size_valid(e->cols, e->rows) : e->cmd.n > 0);
+	return e->env_n <= DW_AGENTP_ENV_MAX && e->arg_n <= DW_AGENTP_ARG_MAX && (e->program || !e->arg_n) &&
+	       (e->cmd.n > 0 || (tty && !e->program)) && (!tty || tty_size_valid(e->cols, e->rows));
 }
 
 size_t dw_agentp_exec_build(const struct dw_agentp_exec *e, void *out, size_t cap)
@@ -94,7 +98,8 @@ size_t dw_agentp_exec_build(const struct dw_agentp_exec *e, void *out, size_t ca
 	if (!exec_valid(e, tty))
 		return 0;
 	struct dw_wr w = dw_wr_init(out, cap);
-	dw_wr_u8(&w, (uint8_t)((e->with_stdin ? EXEC_FLAG_STDIN : 0) | (tty ? EXEC_FLAG_TTY : 0)));
+	dw_wr_u8(&w, (uint8_t)((e->with_stdin ? EXEC_FLAG_STDIN : 0) | (tty ? EXEC_FLAG_TTY : 0) |
+			       (e->program ? EXEC_FLAG_PROGRAM : 0)));
 	dw_wr_u32(&w, e->timeout_ms);
 	if (tty) {
 		dw_wr_u16(&w, e->cols);
@@ -103,6 +108,10 @@ size_t dw_agentp_exec_build(const struct dw_agentp_exec *e, void *out, size_t ca
 	write_str(&w, e->user);
 	write_str(&w, e->cwd);
 	write_str(&w, e->cmd);
+	if (e->program)
+		dw_wr_u16(&w, e->arg_n);
+	for (unsigned i = 0; i < e->arg_n; i++)
+		write_str(&w, e->arg[i]);
 	dw_wr_u16(&w, e->env_n);
 	for (unsigned i = 0; i < e->env_n; i++) {
 		if (!env_key_valid(e->env[i].key))
@@ -111,6 +120,18 @@ size_t dw_agentp_exec_build(const struct dw_agentp_exec *e, void *out, size_t ca
 		write_str(&w, e->env[i].value);
 	}
 	return written(&w);
+}
+
+/* The arguments, if the flags say so. */
+static void read_args(struct dw_rd *r, struct dw_agentp_exec *ret)
+{
+	ret->arg_n = ret->program ? dw_rd_u16(r) : 0;
+	if (ret->arg_n > DW_AGENTP_ARG_MAX) {
+		dw_rd_fail(r, DW_PARSE_BIG);
+		ret->arg_n = 0;
+	}
+	for (unsigned i = 0; dw_rd_ok(r) && i < ret->arg_n; i++)
+		ret->arg[i] = read_str(r);
 }
 
 enum dw_parse dw_agentp_exec_parse(struct dw_span payload, struct dw_agentp_exec *ret)
@@ -124,12 +145,14 @@ enum dw_parse dw_agentp_exec_parse(struct dw_span payload, struct dw_agentp_exec
 	ret->user = read_str(&r);
 	ret->cwd = read_str(&r);
 	ret->cmd = read_str(&r);
+	ret->program = flags & EXEC_FLAG_PROGRAM;
+	read_args(&r, ret);
 	ret->env_n = dw_rd_u16(&r);
 	if (ret->env_n > DW_AGENTP_ENV_MAX) {
 		dw_rd_fail(&r, DW_PARSE_BIG);
 		ret->env_n = 0;
 	}
-	if (flags & ~(EXEC_FLAG_STDIN | EXEC_FLAG_TTY) || !exec_valid(ret, tty))
+	if (flags & ~(EXEC_FLAG_STDIN | EXEC_FLAG_TTY | EXEC_FLAG_PROGRAM) || !exec_valid(ret, tty))
 		dw_rd_fail(&r, DW_PARSE_BAD);
 	ret->with_stdin = flags & EXEC_FLAG_STDIN;
 	for (unsigned i = 0; dw_rd_ok(&r) && i < ret->env_n; i++) {
@@ -183,18 +206,31 @@ enum dw_parse dw_agentp_error_parse(struct dw_span payload, uint16_t *ret_number
 	return res;
 }
 
-enum dw_parse dw_agentp_exit_parse(struct dw_span payload, uint32_t *ret_code, bool *ret_timed_out)
+static bool exit_valid(const struct dw_agentp_exit *e)
+{
+	return e->code <= EXIT_CODE_MAX && (!e->by_signal || (e->code > 128 && e->code <= 128 + DW_AGENTP_SIGNAL_MAX));
+}
+
+size_t dw_agentp_exit_build(const struct dw_agentp_exit *e, void *out, size_t cap)
+{
+	struct dw_wr w = dw_wr_init(out, cap);
+	dw_wr_u32(&w, e->code);
+	dw_wr_u8(&w, (uint8_t)((e->timed_out ? EXIT_TIMED_OUT : 0) | (e->by_signal ? EXIT_BY_SIGNAL : 0)));
+	return exit_valid(e) ? written(&w) : 0;
+}
+
+enum dw_parse dw_agentp_exit_parse(struct dw_span payload, struct dw_agentp_exit *ret)
 {
 	struct dw_rd r = dw_rd_init(payload.p, payload.n, false);
-	uint32_t code = dw_rd_u32(&r);
-	uint8_t timed_out = dw_rd_u8(&r);
-	if (dw_rd_ok(&r) && (code > EXIT_CODE_MAX || timed_out > 1))
+	struct dw_agentp_exit e = { .code = dw_rd_u32(&r) };
+	const uint8_t flags = dw_rd_u8(&r);
+	e.timed_out = flags & EXIT_TIMED_OUT;
+	e.by_signal = flags & EXIT_BY_SIGNAL;
+	if (dw_rd_ok(&r) && (flags & ~(EXIT_TIMED_OUT | EXIT_BY_SIGNAL) || !exit_valid(&e)))
 		dw_rd_fail(&r, DW_PARSE_BAD);
 	enum dw_parse res = finished(&r);
-	if (res == DW_PARSE_OK) {
-		*ret_code = code;
-		*ret_timed_out = timed_out;
-	}
+	if (res == DW_PARSE_OK)
+		*ret = e;
 	return res;
 }
 

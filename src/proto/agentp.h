@@ -35,6 +35,7 @@
 #define DW_AGENTP_FRAME_MAX  (1u << 20) /* payload bytes; file data and output come in chunks of at most 64 KiB */
 #define DW_AGENTP_CHUNK      65536u
 #define DW_AGENTP_ENV_MAX    1024u
+#define DW_AGENTP_ARG_MAX    1024u
 #define DW_AGENTP_TTY_MAX    4096u /* columns or rows of a terminal */
 #define DW_AGENTP_SIGNAL_MAX 64u
 
@@ -63,7 +64,7 @@ enum dw_agentp_type {
 	DW_AGENTP_STARTED = 32, /* u32 pid (as seen inside) */
 	DW_AGENTP_STDOUT = 33,  /* bytes */
 	DW_AGENTP_STDERR = 34,
-	DW_AGENTP_EXIT = 35,  /* u32 exit code (128+n for signal n), u8 timed_out */
+	DW_AGENTP_EXIT = 35,  /* struct dw_agentp_exit */
 	DW_AGENTP_WROTE = 36, /* u32 high, u32 low: bytes written */
 	DW_AGENTP_ERROR = 37, /* u16 errno-like number (Linux), str message for the user */
 	DW_AGENTP_ENTRY = 38,
@@ -95,6 +96,13 @@ struct dw_agentp_exec {
 	/* Run as <shell> -c cmd: /bin/bash when there, else /bin/sh. "" is for a terminal only: a login shell. */
 	struct dw_span cmd;
 	/*
+	 * cmd is a program, looked for in PATH unless it has a slash, and these are its arguments behind its name; and a cwd that is not
+	 * absolute starts at the account's home.
+	 */
+	bool program;
+	uint16_t arg_n;
+	struct dw_span arg[DW_AGENTP_ARG_MAX];
+	/*
 	 * 0 and 0 = pipes; otherwise the command gets a terminal of its own, of that size: all output is STDOUT, and
 	 * there is standard input whatever with_stdin says.
 	 */
@@ -107,7 +115,7 @@ struct dw_agentp_exec {
 /*
  * Payload only, without the frame header. Encoding returns the length, 0 when it does not fit or the parser would
  * refuse it (a NUL byte in a string, an empty environment name or one with '=', a terminal of no or too many columns
- * or rows, no command without a terminal, no such signal or port). Parsing never says MORE; ret_ is set on OK only,
+ * or rows, no command without a terminal or for a program, arguments of a shell's command, no such signal or port). Parsing never says MORE; ret_ is set on OK only,
  * but for exec_parse, which works in place.
  */
 size_t dw_agentp_exec_build(const struct dw_agentp_exec *e, void *out, size_t cap);
@@ -116,7 +124,14 @@ size_t dw_agentp_file_build(struct dw_span user, struct dw_span path, void *out,
 enum dw_parse dw_agentp_file_parse(struct dw_span payload, struct dw_span *ret_user, struct dw_span *ret_path);
 size_t dw_agentp_error_build(uint16_t number, const char *message, void *out, size_t cap);
 enum dw_parse dw_agentp_error_parse(struct dw_span payload, uint16_t *ret_number, struct dw_span *ret_message);
-enum dw_parse dw_agentp_exit_parse(struct dw_span payload, uint32_t *ret_code, bool *ret_timed_out);
+/* How a command ended. u32 code, u8 with bit 0 timed_out, bit 1 by_signal. */
+struct dw_agentp_exit {
+	uint32_t code;  /* 0 to 255; 128 + n for signal n */
+	bool timed_out; /* and so killed */
+	bool by_signal; /* code is 128 + n, and no exit status of the program's own */
+};
+size_t dw_agentp_exit_build(const struct dw_agentp_exit *e, void *out, size_t cap);
+enum dw_parse dw_agentp_exit_parse(struct dw_span payload, struct dw_agentp_exit *ret);
 /* 1 to DW_AGENTP_TTY_MAX each. */
 size_t dw_agentp_resize_build(uint16_t cols, uint16_t rows, void *out, size_t cap);
 enum dw_parse dw_agentp_resize_parse(struct dw_span payload, uint16_t *ret_cols, uint16_t *ret_rows);

@@ -9,16 +9,15 @@ static void payload(uint8_t type, struct dw_span p)
 	struct dw_span a, b;
 	uint16_t number, x, y;
 	uint8_t signal_number;
-	uint32_t code = 0;
-	bool timed_out;
+	struct dw_agentp_exit e;
 	uint8_t *out = malloc(p.n + 1);
 	dw_assert(out);
 	if (type == DW_AGENTP_FILE_READ && dw_agentp_file_parse(p, &a, &b) == DW_PARSE_OK)
 		dw_assert(dw_agentp_file_build(a, b, out, p.n) == p.n && (!p.n || memcmp(out, p.p, p.n) == 0));
 	if (type == DW_AGENTP_ERROR && dw_agentp_error_parse(p, &number, &a) == DW_PARSE_OK)
 		dw_assert(a.n + 6 == p.n && !memchr(a.p, 0, a.n));
-	if (type == DW_AGENTP_EXIT && dw_agentp_exit_parse(p, &code, &timed_out) == DW_PARSE_OK)
-		dw_assert(p.n == 5 && code <= 255);
+	if (type == DW_AGENTP_EXIT && dw_agentp_exit_parse(p, &e) == DW_PARSE_OK)
+		dw_assert(dw_agentp_exit_build(&e, out, p.n) == p.n && memcmp(out, p.p, p.n) == 0);
 	if (type == DW_AGENTP_RESIZE && dw_agentp_resize_parse(p, &x, &y) == DW_PARSE_OK)
 		dw_assert(dw_agentp_resize_build(x, y, out, p.n) == p.n && memcmp(out, p.p, p.n) == 0);
 	if (type == DW_AGENTP_SIGNAL && dw_agentp_signal_parse(p, &signal_number) == DW_PARSE_OK)

@@ -174,9 +174,12 @@ void op_exec(int sock, const struct command *c)
 		.user = span_of(c->user),
 		.cwd = span_of(c->cwd),
 		.cmd = span_of(c->cmd),
+		.program = c->program,
 		.cols = c->cols,
 		.rows = c->rows,
 	};
+	for (; c->args[e.arg_n]; e.arg_n++)
+		e.arg[e.arg_n] = span_of(c->args[e.arg_n]);
 	for (; c->env[e.env_n]; e.env_n++) {
 		const char *text = c->env[e.env_n], *eq = strchr(text, '=');
 		e.env[e.env_n].key = (struct dw_span){ (const uint8_t *)text, (size_t)(eq - text) };
@@ -234,7 +237,11 @@ static void take_frame(struct answer *a, const struct dw_agentp_frame *f)
 	} else if (f->type == DW_AGENTP_DATA) {
 		append(&a->data, f->payload);
 	} else if (f->type == DW_AGENTP_EXIT) {
-		assert_int_equal(dw_agentp_exit_parse(f->payload, &a->code, &a->timed_out), DW_PARSE_OK);
+		struct dw_agentp_exit e;
+		assert_int_equal(dw_agentp_exit_parse(f->payload, &e), DW_PARSE_OK);
+		a->code = e.code;
+		a->timed_out = e.timed_out;
+		a->by_signal = e.by_signal;
 		a->exits++;
 	} else if (f->type == DW_AGENTP_END) {
 		a->ends++;

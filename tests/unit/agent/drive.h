@@ -46,7 +46,7 @@ struct answer {
 	uint32_t pid;
 	unsigned started, connected, exits, ends, wrote_frames, errors;
 	uint32_t code;
-	bool timed_out;
+	bool timed_out, by_signal;
 	uint64_t wrote;
 	uint16_t number;
 	char message[512];
@@ -55,6 +55,8 @@ struct answer {
 
 struct command {
 	const char *cmd, *user, *cwd;
+	const char *args[8]; /* then cmd is a program; until the first NULL */
+	bool program;
 	bool with_stdin;
 	uint32_t timeout_ms;
 	uint16_t cols, rows; /* of a terminal */

@@ -22,6 +22,48 @@ static void separates_output_and_error(void **state)
 	answer_free(&a);
 }
 
+static void runs_a_program_as_it_is(void **state)
+{
+	struct answer a = run(&(struct command){
+		.program = true,
+		.cmd = "printf",
+		.args = { "[%s]", "", "a b", "it's", "\\n", "$HOME", "-n" },
+	});
+	assert_out(a, "[][a b][it's][\\n][$HOME][-n]");
+	assert_int_equal(a.code, 0);
+	answer_free(&a);
+	a = run(&(struct command){
+		.program = true, .cmd = "/bin/bash", .args = { "-l", "-c", "shopt -q login_shell && echo $0" } });
+	assert_out(a, "/bin/bash\n");
+	answer_free(&a);
+	/* Relative to the home. */
+	a = run(&(struct command){ .program = true, .cmd = "pwd", .cwd = "." });
+	assert_int_equal(a.code, 0);
+	assert_true(a.out.n > 1);
+	answer_free(&a);
+	a = run(&(struct command){ .program = true, .cmd = "no-such-program-here" });
+	assert_int_equal(a.errors, 1);
+	assert_int_equal(a.number, ENOENT);
+	answer_free(&a);
+	a = run(&(struct command){ .program = true, .cmd = "/etc/passwd" });
+	assert_int_equal(a.number, EACCES);
+	answer_free(&a);
+}
+
+static void tells_an_exit_code_from_a_signal(void **state)
+{
+	struct answer a = run(&(struct command){ .cmd = "kill -TERM $$" });
+	assert_true(a.by_signal);
+	answer_free(&a);
+	a = run(&(struct command){ .cmd = "exit 143" });
+	assert_int_equal(a.code, 143);
+	assert_false(a.by_signal);
+	answer_free(&a);
+	a = run(&(struct command){ .cmd = "exec sleep 60", .timeout_ms = 50 });
+	assert_true(a.timed_out && a.by_signal);
+	answer_free(&a);
+}
+
 /* Some of these have ended, and been reaped, before the agent gets to say that they began. */
 static void says_the_pid_of_the_shortest_command(void **state)
 {
@@ -578,6 +620,8 @@ static void how_long_a_command_takes(void **state)
 
 const struct CMUnitTest exec_tests[] = {
 	cmocka_unit_test(separates_output_and_error),
+	cmocka_unit_test(runs_a_program_as_it_is),
+	cmocka_unit_test(tells_an_exit_code_from_a_signal),
 	cmocka_unit_test(says_the_pid_of_the_shortest_command),
 	cmocka_unit_test(reports_exit_codes),
 	cmocka_unit_test(feeds_standard_input),

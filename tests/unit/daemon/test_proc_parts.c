@@ -26,8 +26,8 @@ static enum dw_parse feed(struct proc_feed *f, const char *bytes, size_t n, size
 			if (e.type == DW_AGENTP_STARTED)
 				len += (size_t)snprintf(out + len, size - len, "[pid %u]", (unsigned)e.number);
 			else if (e.type == DW_AGENTP_EXIT)
-				len += (size_t)snprintf(out + len, size - len, "[exit %u %d]", (unsigned)e.number,
-							e.timed_out);
+				len += (size_t)snprintf(out + len, size - len, "[exit %u %d]", (unsigned)e.exit.code,
+							e.exit.timed_out);
 			else if (e.type == DW_AGENTP_ERROR)
 				len += (size_t)snprintf(out + len, size - len, "[error]");
 			else

@@ -146,6 +146,44 @@ static void exec_round_trip(void **state)
 	assert_int_equal(dw_agentp_exec_build(&e, out, n), n);
 }
 
+static void exec_of_a_program(void **state)
+{
+	static struct dw_agentp_exec e, back;
+	e = (struct dw_agentp_exec){
+		.cmd = span_of("env"),
+		.program = true,
+		.arg_n = 3,
+		.arg = { span_of("-i"), span_of(""), span_of("a\n'b\"") },
+		.env_n = 1,
+		.env = { { span_of("A"), span_of("1") } },
+	};
+	uint8_t out[256];
+	size_t n = dw_agentp_exec_build(&e, out, sizeof(out));
+	assert_true(n > 0);
+	assert_int_equal(dw_agentp_exec_parse((struct dw_span){ out, n }, &back), DW_PARSE_OK);
+	assert_true(back.program);
+	assert_int_equal(back.arg_n, 3);
+	assert_span(back.arg[1], "");
+	assert_span(back.arg[2], "a\n'b\"");
+	assert_span(back.env[0].value, "1");
+	sweep_exec(out, n);
+	/* Arguments are a program's alone. */
+	e.program = false;
+	assert_int_equal(dw_agentp_exec_build(&e, out, sizeof(out)), 0);
+	e = (struct dw_agentp_exec){ .program = true };
+	assert_int_equal(dw_agentp_exec_build(&e, out, sizeof(out)), 0);
+	static uint8_t large[8 * DW_AGENTP_ARG_MAX];
+	e = (struct dw_agentp_exec){ .cmd = span_of("w"), .program = true, .arg_n = DW_AGENTP_ARG_MAX };
+	n = dw_agentp_exec_build(&e, large, sizeof(large));
+	assert_true(n > 0);
+	assert_int_equal(dw_agentp_exec_parse((struct dw_span){ large, n }, &back), DW_PARSE_OK);
+	e.arg_n++;
+	assert_int_equal(dw_agentp_exec_build(&e, large, sizeof(large)), 0);
+	/* One more in the bytes: flags, timeout, user, cwd, "w". */
+	large[1 + 4 + 4 + 4 + 5 + 1]++;
+	assert_int_equal(dw_agentp_exec_parse((struct dw_span){ large, n }, &back), DW_PARSE_BIG);
+}
+
 static void exec_of_next_to_nothing(void **state)
 {
 	static struct dw_agentp_exec e, back;
@@ -245,7 +283,10 @@ static void exec_payloads_that_are_malformed(void **state)
 		const char *p;
 		size_t n;
 	} rows[] = {
-		{ BYTES("\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\0") },                    /* unknown flag */
+		{ BYTES("\x8\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\0") },                   /* unknown flag */
+		{ BYTES("\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0") },                 /* no program */
+		{ BYTES("\6\0\0\0\0\0\1\0\1\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0") },         /* nor on a terminal */
+		{ BYTES("\4\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\1\0\0\0\1\0\0\0") },      /* NUL in an argument */
 		{ BYTES("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0") },                     /* no command */
 		{ BYTES("\2\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\0") },            /* a size of 0 and 0 */
 		{ BYTES("\2\0\0\0\0\0\x50\0\0\0\0\0\0\0\0\0\0\0\0\0\1w\0\0") },          /* no rows */
@@ -312,21 +353,33 @@ static void exits(void **state)
 		size_t n;
 		enum dw_parse res;
 		uint32_t code;
-		bool timed_out;
+		bool timed_out, by_signal;
 	} rows[] = {
-		{ BYTES("\0\0\0\0\0"), DW_PARSE_OK, 0, false },    { BYTES("\0\0\0\xff\0"), DW_PARSE_OK, 255, false },
-		{ BYTES("\0\0\0\x89\1"), DW_PARSE_OK, 137, true }, { BYTES("\0\0\1\0\0"), DW_PARSE_BAD, 7, false },
-		{ BYTES("\0\0\0\0\2"), DW_PARSE_BAD, 7, false },   { BYTES("\0\0\0\0"), DW_PARSE_BAD, 7, false },
-		{ BYTES("\0\0\0\0\0\0"), DW_PARSE_BAD, 7, false }, { BYTES(""), DW_PARSE_BAD, 7, false },
+		{ BYTES("\0\0\0\0\0"), DW_PARSE_OK, 0 },
+		{ BYTES("\0\0\0\xff\0"), DW_PARSE_OK, 255 },
+		{ BYTES("\0\0\0\x89\1"), DW_PARSE_OK, 137, true },
+		{ BYTES("\0\0\0\x89\3"), DW_PARSE_OK, 137, true, true },
+		{ BYTES("\0\0\0\x8f\2"), DW_PARSE_OK, 143, false, true },
+		{ BYTES("\0\0\0\xc0\2"), DW_PARSE_OK, 192, false, true },
+		{ BYTES("\0\0\0\xc1\2"), DW_PARSE_BAD, 7 }, /* signal 65 */
+		{ BYTES("\0\0\0\x80\2"), DW_PARSE_BAD, 7 }, /* signal 0 */
+		{ BYTES("\0\0\1\0\0"), DW_PARSE_BAD, 7 },
+		{ BYTES("\0\0\0\0\4"), DW_PARSE_BAD, 7 },
+		{ BYTES("\0\0\0\0"), DW_PARSE_BAD, 7 },
+		{ BYTES("\0\0\0\0\0\0"), DW_PARSE_BAD, 7 },
+		{ BYTES(""), DW_PARSE_BAD, 7 },
 	};
 	for (size_t i = 0; i < DW_COUNT(rows); i++) {
-		uint32_t code = 7;
-		bool timed_out = false;
-		uint8_t *c = copy(rows[i].p, rows[i].n);
-		assert_int_equal(dw_agentp_exit_parse((struct dw_span){ c, rows[i].n }, &code, &timed_out),
-				 rows[i].res);
-		assert_int_equal(code, rows[i].code);
-		assert_int_equal(timed_out, rows[i].timed_out);
+		struct dw_agentp_exit e = { .code = 7 };
+		uint8_t out[5], *c = copy(rows[i].p, rows[i].n);
+		assert_int_equal(dw_agentp_exit_parse((struct dw_span){ c, rows[i].n }, &e), rows[i].res);
+		assert_int_equal(e.code, rows[i].code);
+		assert_int_equal(e.timed_out, rows[i].timed_out);
+		assert_int_equal(e.by_signal, rows[i].by_signal);
+		if (rows[i].res == DW_PARSE_OK) {
+			assert_int_equal(dw_agentp_exit_build(&e, out, sizeof(out)), 5);
+			assert_memory_equal(out, c, 5);
+		}
 		free(c);
 	}
 }
@@ -400,6 +453,7 @@ int main(void)
 		cmocka_unit_test(frames),
 		cmocka_unit_test(every_header_is_read_back),
 		cmocka_unit_test(exec_round_trip),
+		cmocka_unit_test(exec_of_a_program),
 		cmocka_unit_test(exec_of_next_to_nothing),
 		cmocka_unit_test(exec_on_a_terminal),
 		cmocka_unit_test(exec_with_the_largest_environment),
