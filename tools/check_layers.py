@@ -17,6 +17,7 @@ ALLOWED = {
     "gate": {"core", "policy", "wire", "proto", "sys", "loop"},
     "runtime": {"core", "proto", "sys"},
     "agent": {"core", "proto", "sys"},
+    "unpack": {"core"},
     "cli": {"core", "policy", "keydb"},
     "daemon": {"core", "policy", "proto", "sys", "runtime", "keydb"},
     "e2b": {"core", "policy", "proto", "daemon"},

@@ -30,6 +30,7 @@ struct app {
 	struct procs *procs;
 	struct idem *idem;
 	char domain[OPTIONS_ENDPOINT_STRLEN]; /* where it listens */
+	char unpack_path[PATH_MAX];           /* of declaw-unpack */
 	int stop_fd;                          /* an eventfd: readable from when the daemon stops; never read */
 	int fatal_fd;                         /* an eventfd: readable when the keeper was lost */
 };

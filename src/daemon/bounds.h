@@ -121,3 +121,10 @@
 #define DAEMON_GATE_READY_MS 10000u
 #define DAEMON_GATE_CALL_MS  5000u
 #define DAEMON_GATE_WAIT_MS  3000u /* for a gate that is just being started again */
+
+/* Archives from outside. */
+#define DAEMON_UNPACKS         16u /* at one time: a process each, of at most 256 MiB */
+#define DAEMON_UNPACK_REPORT   4096u
+#define DAEMON_UNPACK_STALL_MS 60000 /* in which it takes nothing */
+#define DAEMON_UNPACK_FINISH_MS \
+	900000 /* from the end of the archive to its last entry: its contents may be far larger than it is */

@@ -183,7 +183,7 @@ static int start_files(struct daemon *d, struct dw_err *err)
 		log_event(LOG_LEVEL_INFO, "API key made", "file", app->options.api_key_file, NULL);
 	token_init(app);
 	place_resolvers(&app->options);
-	return 0;
+	return place_program("unpack", "declaw-unpack", app->unpack_path, err);
 }
 
 static int start(struct daemon *d, struct dw_err *err)
@@ -283,9 +283,9 @@ static void print_routes(void)
 
 int main(int argc, char **argv)
 {
-	struct daemon d = { .lock_fd = -1,
-			    .signal_fd = -1,
-			    .app = { .routes = all_routes, .stop_fd = -1, .fatal_fd = -1 } };
+	static struct daemon d = { .lock_fd = -1,
+				   .signal_fd = -1,
+				   .app = { .routes = all_routes, .stop_fd = -1, .fatal_fd = -1 } };
 	struct dw_err err = { 0 };
 	bound_malloc();
 	switch (options_parse(&d.app.options, argc, argv, environment, &err)) {
