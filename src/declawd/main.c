@@ -283,10 +283,10 @@ static void print_routes(void)
 
 int main(int argc, char **argv)
 {
-	static struct daemon d = { .lock_fd = -1,
-				   .signal_fd = -1,
-				   .app = { .routes = all_routes, .stop_fd = -1, .fatal_fd = -1 } };
+	/* Too large for a stack's frame. */
+	static struct daemon d = { .lock_fd = -1, .signal_fd = -1, .app = { .stop_fd = -1, .fatal_fd = -1 } };
 	struct dw_err err = { 0 };
+	d.app.routes = all_routes;
 	bound_malloc();
 	switch (options_parse(&d.app.options, argc, argv, environment, &err)) {
 	case OPTIONS_RUN:
