@@ -38,7 +38,7 @@ class Daemon:
     def __init__(
         self, build_dir: Union[str, Path], uplink: Optional[str], resolver: Optional[str], extra_args: Sequence[str] = ()
     ) -> None:
-        binary = Path(build_dir).resolve() / "src" / "daemon" / "declawd"
+        binary = Path(build_dir).resolve() / "src" / "declawd" / "declawd"
         self._folder = Path(tempfile.mkdtemp(prefix="lab-declawd-"))
         self.data = self._folder / "data"
         self.data.mkdir(mode=0o700)

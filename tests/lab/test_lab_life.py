@@ -111,7 +111,7 @@ signal.pause()
 
 @pytest.fixture
 def build(tmp_path: Path) -> Path:
-    binary = tmp_path / "src" / "daemon" / "declawd"
+    binary = tmp_path / "src" / "declawd" / "declawd"
     binary.parent.mkdir(parents=True)
     binary.write_text(FAKE)
     binary.chmod(0o755)
