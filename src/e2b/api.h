@@ -7,5 +7,12 @@
 /* api_health.c */
 api_handler e2b_health;
 
+/* api_sandboxes.c; v1: of their first version, where the defaults differ */
+api_handler e2b_create, e2b_create_v1, e2b_connect, e2b_get, e2b_kill, e2b_timeout, e2b_pause, e2b_metrics;
+/* What there is in their API and not here, so that its clients are told. */
+api_handler e2b_elsewhere;
+/* api_list.c, api_network.c */
+api_handler e2b_list, e2b_list_v1, e2b_network_put;
+
 /* fail.c: how errors look. {"code": <HTTP status>, "message", "error_code": <our code>} */
 struct MHD_Response *e2b_fail(const struct http_request *rq, unsigned *status);

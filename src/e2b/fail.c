@@ -20,6 +20,9 @@ struct MHD_Response *e2b_fail(const struct http_request *rq, unsigned *status)
 	auto_json json_t *plain = http_error_json(&rq->err);
 	if (not_running(rq))
 		*status = MHD_HTTP_BAD_GATEWAY;
+	/* Their clients know no 410: what was killed is not there. */
+	if (*status == MHD_HTTP_GONE)
+		*status = MHD_HTTP_NOT_FOUND;
 	return http_json_response(json_pack("{si sO sO}", "code", (int)*status, "message",
 					    json_object_get(plain, "message"), "error_code",
 					    json_object_get(plain, "code")));

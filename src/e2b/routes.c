@@ -7,6 +7,26 @@
 /* clang-format off */
 static const struct route table[] = {
 	{ "GET",    "/e2b/health",                 e2b_health,       ROUTE_NONE, .admit = e2b_target },
+	{ "POST",   "/e2b/v2/sandboxes",           e2b_create,       ROUTE_JSON },
+	{ "GET",    "/e2b/v2/sandboxes",           e2b_list,         ROUTE_NONE },
+	{ "POST",   "/e2b/v2/sandboxes/{id}/connect", e2b_connect,   ROUTE_JSON },
+	{ "POST",   "/e2b/sandboxes",              e2b_create_v1,    ROUTE_JSON },
+	{ "GET",    "/e2b/sandboxes",              e2b_list_v1,      ROUTE_NONE },
+	{ "POST",   "/e2b/sandboxes/{id}/connect", e2b_connect,      ROUTE_JSON },
+	{ "GET",    "/e2b/sandboxes/{id}",         e2b_get,          ROUTE_NONE },
+	{ "DELETE", "/e2b/sandboxes/{id}",         e2b_kill,         ROUTE_NONE },
+	{ "POST",   "/e2b/sandboxes/{id}/timeout", e2b_timeout,      ROUTE_JSON },
+	{ "POST",   "/e2b/sandboxes/{id}/pause",   e2b_pause,        ROUTE_JSON },
+	{ "PUT",    "/e2b/sandboxes/{id}/network", e2b_network_put,  ROUTE_JSON },
+	{ "GET",    "/e2b/sandboxes/{id}/metrics", e2b_metrics,      ROUTE_NONE },
+	{ "ANY",    "/e2b/sandboxes/{id}/snapshots", e2b_elsewhere,  ROUTE_NONE },
+	{ "ANY",    "/e2b/sandboxes/{id}/fork",    e2b_elsewhere,    ROUTE_NONE },
+	{ "ANY",    "/e2b/snapshots",              e2b_elsewhere,    ROUTE_NONE },
+	{ "ANY",    "/e2b/templates/{rest...}",    e2b_elsewhere,    ROUTE_NONE },
+	{ "ANY",    "/e2b/v2/templates/{rest...}", e2b_elsewhere,    ROUTE_NONE },
+	{ "ANY",    "/e2b/v3/templates",           e2b_elsewhere,    ROUTE_NONE },
+	{ "ANY",    "/e2b/volumes",                e2b_elsewhere,    ROUTE_NONE },
+	{ "ANY",    "/e2b/volumes/{rest...}",      e2b_elsewhere,    ROUTE_NONE },
 };
 /* clang-format on */
 
