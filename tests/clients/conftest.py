@@ -13,8 +13,9 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "sdk" / "python"), str(Path(__file__).resolve().parent)]
 
 from cases import CASES, Case  # noqa: E402
-from lab import Daemon  # noqa: E402
+from lab import Daemon, Lab  # noqa: E402
 from matrix import write_matrix  # noqa: E402
+from npm_cases import NpmClient, Outcome  # noqa: E402
 from runner import BUILD, Ground, Trial  # noqa: E402
 
 if os.geteuid() != 0:
@@ -26,9 +27,26 @@ AT_ONCE = 3
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Daemon]:
-    """A server for clients of the API, whose sandboxes need no network."""
-    with Daemon(BUILD, uplink=None, resolver=None) as daemon:
-        yield daemon
+    """A server for clients of the API, whose uplink is the lab's internet."""
+    with Lab() as lab:
+        yield lab.declawd(BUILD)
+
+
+@pytest.fixture(scope="session")
+def npm_results(server: Daemon, request: pytest.FixtureRequest) -> Callable[[NpmClient], Outcome]:
+    """What came of a client's cases: those that this run has tests for, or all where a test is about them all."""
+    done: Dict[str, Outcome] = {}
+
+    def results(client: NpmClient) -> Outcome:
+        if client.package not in done:
+            every = [case.name for case in client.cases()]
+            items = [item for item in request.session.items if "npm_results" in getattr(item, "fixturenames", ())]
+            chosen = [getattr(item, "callspec", _None).params.get("case") for item in items]
+            names = every if None in chosen else [name for name in every if name in {case.name for case in chosen}]
+            done[client.package] = client.run(names, server.env)
+        return done[client.package]
+
+    return results
 
 
 @pytest.fixture(scope="session")
