@@ -5,13 +5,14 @@ import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator
 
 import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "sdk" / "python"), str(Path(__file__).resolve().parent)]
 
+import acceptance  # noqa: E402
 from cases import CASES, Case  # noqa: E402
 from lab import Daemon, Lab  # noqa: E402
 from matrix import write_matrix  # noqa: E402
@@ -65,6 +66,28 @@ def trials(ground: Ground, request: pytest.FixtureRequest) -> Iterator[Callable[
         done = [job.result() for job in jobs.values()]
     if len(done) == len(CASES) and not any(e for trial in done for e in trial.errors.values()):
         write_matrix(done)
+
+
+@pytest.fixture(scope="session")
+def python_results(server: Daemon) -> Callable[[], Dict[str, Dict[str, Any]]]:
+    """What came of the cases with our Python package."""
+    done: Dict[str, Dict[str, Any]] = {}
+
+    def run(case: Any) -> Dict[str, Any]:
+        error = None
+        try:
+            case.body({"domain": server.domain, "api_key": server.key})
+        except Exception as e:  # its test tells it
+            error = e
+        return {"name": case.name, "calls": case.calls, "title": case.title, "result": "works", "error": error}
+
+    def results() -> Dict[str, Dict[str, Any]]:
+        if not done:
+            with ThreadPoolExecutor(AT_ONCE) as pool:
+                done.update((row["name"], row) for row in pool.map(run, acceptance.CASES))
+        return done
+
+    return results
 
 
 class _None:

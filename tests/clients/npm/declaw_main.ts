@@ -2,6 +2,7 @@
 // All cases of @declaw/sdk, and what the package offers that none of them is about.
 import { fileURLToPath } from "node:url";
 import * as sdk from "@declaw/sdk";
+import "./declaw_acceptance.js";
 import "./declaw_commands.js";
 import "./declaw_models.js";
 import "./declaw_refused.js";
