@@ -23,6 +23,9 @@ api_handler api_stdio_start, api_stdio_stream, api_stdio_stdin, api_stdio_stdin_
 /* api_files.c */
 api_handler api_file_read, api_file_write, api_file_upload, api_file_batch;
 extern const struct route_stream api_file_upload_stream;
+/* A file of the request's sandbox as an answer; user and path are checked. */
+int DW_MUST_USE api_file_download(const struct http_request *rq, const char *user, const char *path,
+				  struct MHD_Response **ret, struct dw_err *err);
 /* api_files_dir.c, api_watch.c */
 api_handler api_file_list, api_file_exists, api_file_info, api_file_remove, api_file_rename, api_file_mkdir;
 api_handler api_file_watch;

@@ -112,19 +112,25 @@ static struct MHD_Response *download_response(struct download *d_take)
 	return r;
 }
 
-int api_file_read(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
+int api_file_download(const struct http_request *rq, const char *user, const char *path, struct MHD_Response **ret,
+		      struct dw_err *err)
 {
-	const char *path, *user;
-	if (query_target(rq, &path, &user, err) < 0)
-		return -1;
 	DW_AUTO(download_free) struct download *d = calloc(1, sizeof(*d));
 	if (!d)
 		return dw_err_errno(err, ENOMEM, "reading the file");
 	if (agent_op_open(&d->op, rq->app->manager, rq->id, rq->app->stop_fd, err) < 0 ||
 	    agent_file_start(&d->op, DW_AGENTP_FILE_READ, user, path, err) < 0 || fill_head(d, err) < 0)
 		return -1;
-	rp->response = download_response(DW_TAKE(d));
-	return rp->response ? 0 : dw_err_errno(err, ENOMEM, "reading the file");
+	*ret = download_response(DW_TAKE(d));
+	return *ret ? 0 : dw_err_errno(err, ENOMEM, "reading the file");
+}
+
+int api_file_read(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
+{
+	const char *path, *user;
+	if (query_target(rq, &path, &user, err) < 0)
+		return -1;
+	return api_file_download(rq, user, path, &rp->response, err);
 }
 
 static int reply_written(struct http_reply *rp, const char *path, uint64_t size, struct dw_err *err)

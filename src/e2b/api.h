@@ -14,5 +14,9 @@ api_handler e2b_elsewhere;
 /* api_list.c, api_network.c */
 api_handler e2b_list, e2b_list_v1, e2b_network_put;
 
+/* files.c, files_upload.c */
+api_handler e2b_file_read, e2b_file_write;
+extern const struct route_stream e2b_upload_stream;
+
 /* fail.c: how errors look. {"code": <HTTP status>, "message", "error_code": <our code>} */
 struct MHD_Response *e2b_fail(const struct http_request *rq, unsigned *status);

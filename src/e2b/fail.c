@@ -20,6 +20,11 @@ struct MHD_Response *e2b_fail(const struct http_request *rq, unsigned *status)
 	auto_json json_t *plain = http_error_json(&rq->err);
 	if (not_running(rq))
 		*status = MHD_HTTP_BAD_GATEWAY;
+	/* A request that is written to a full disk again does no harm. */
+	if (strcmp(rq->err.code, "not_enough_space") == 0)
+		*status = MHD_HTTP_INSUFFICIENT_STORAGE;
+	if (strcmp(rq->err.code, "unsupported_encoding") == 0)
+		*status = MHD_HTTP_UNSUPPORTED_MEDIA_TYPE;
 	/* Their clients know no 410: what was killed is not there. */
 	if (*status == MHD_HTTP_GONE)
 		*status = MHD_HTTP_NOT_FOUND;

@@ -2,11 +2,14 @@
 #include "e2b/routes.h"
 
 #include "e2b/api.h"
+#include "e2b/files.h"
 #include "e2b/target.h"
 
 /* clang-format off */
 static const struct route table[] = {
 	{ "GET",    "/e2b/health",                 e2b_health,       ROUTE_NONE, .admit = e2b_target },
+	{ "GET",    "/e2b/files",                  e2b_file_read,    ROUTE_NONE, .admit = files_admit },
+	{ "POST",   "/e2b/files",                  e2b_file_write,   ROUTE_STREAM, &e2b_upload_stream, .admit = files_admit },
 	{ "POST",   "/e2b/v2/sandboxes",           e2b_create,       ROUTE_JSON },
 	{ "GET",    "/e2b/v2/sandboxes",           e2b_list,         ROUTE_NONE },
 	{ "POST",   "/e2b/v2/sandboxes/{id}/connect", e2b_connect,   ROUTE_JSON },
@@ -28,6 +31,15 @@ static const struct route table[] = {
 	{ "ANY",    "/e2b/volumes",                e2b_elsewhere,    ROUTE_NONE },
 	{ "ANY",    "/e2b/volumes/{rest...}",      e2b_elsewhere,    ROUTE_NONE },
 };
+
+/* Signed URLs, whose path their clients make anew: the prefix is not in it. */
+static const struct route signed_table[] = {
+	{ "GET",    "/files",                      e2b_file_read,    ROUTE_NONE, .admit = files_admit },
+	{ "POST",   "/files",                      e2b_file_write,   ROUTE_STREAM, &e2b_upload_stream, .admit = files_admit },
+};
 /* clang-format on */
 
 const struct route_table e2b_routes = { .prefix = "/e2b", .route = table, .n = DW_COUNT(table), .fail = e2b_fail };
+const struct route_table e2b_signed_routes = {
+	.prefix = "/files", .route = signed_table, .n = DW_COUNT(signed_table), .fail = e2b_fail
+};

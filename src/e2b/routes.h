@@ -8,3 +8,5 @@
 #include "daemon/routes.h"
 
 extern const struct route_table e2b_routes;
+/* At the root: URLs of one file, signed with a sandbox's token. */
+extern const struct route_table e2b_signed_routes;
