@@ -19,7 +19,7 @@ ALLOWED = {
     "agent": {"core", "proto", "sys"},
     "unpack": {"core"},
     "cli": {"core", "policy", "keydb"},
-    "daemon": {"core", "policy", "proto", "sys", "runtime", "keydb"},
+    "daemon": {"core", "policy", "wire", "proto", "sys", "runtime", "keydb"},
     "e2b": {"core", "policy", "proto", "daemon"},
     "declawd": {"core", "runtime", "daemon", "e2b"},
 }

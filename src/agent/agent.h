@@ -15,7 +15,7 @@
 
 #include "core/macros.h"
 
-#define DW_AGENT_OPS_MAX    256   /* one operation is at most five descriptors, one process and about 64 KiB here */
+#define DW_AGENT_OPS_MAX    384   /* one operation is at most five descriptors, one process and about 64 KiB here */
 #define DW_AGENT_LINGER_MS  100   /* how long output is awaited from those who still hold a finished command's pipes */
 #define DW_AGENT_CONNECT_MS 10000 /* for a connection inside: nothing there is far away */
 #define DW_AGENT_REQUEST_MS 60000 /* an operation that was opened has to say what it wants within this */

@@ -233,7 +233,7 @@ static void request(struct dw_op *op)
 
 void dw_op_dispatch(uint64_t epoll_data, uint32_t events)
 {
-	struct dw_op *op = &ops[(epoll_data >> 8) % DW_AGENT_OPS_MAX];
+	struct dw_op *op = &ops[(uint32_t)epoll_data >> 8];
 	enum dw_op_fd which = epoll_data & 0xff;
 	if (op->state == DW_OP_FREE || op->gen != (uint32_t)(epoll_data >> 32) || op->fd[which] < 0)
 		return;

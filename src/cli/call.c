@@ -98,6 +98,8 @@ int call_failed(const struct dw_err *err)
 	case DW_ERR_UNPROCESSABLE:
 	case DW_ERR_LIMIT:
 	case DW_ERR_UNAVAILABLE:
+	case DW_ERR_BAD_GATEWAY:
+	case DW_ERR_GATEWAY_TIMEOUT:
 	case DW_ERR__COUNT:
 		break;
 	}

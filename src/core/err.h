@@ -7,19 +7,21 @@
 #include "core/macros.h"
 
 enum dw_err_kind {
-	DW_ERR_INTERNAL = 0,  /* 500 */
-	DW_ERR_INVALID,       /* 400: a field or argument is wrong; the message names it */
-	DW_ERR_UNAUTHORIZED,  /* 401 */
-	DW_ERR_FORBIDDEN,     /* 403 */
-	DW_ERR_NOT_FOUND,     /* 404 */
-	DW_ERR_METHOD,        /* 405 */
-	DW_ERR_TIMEOUT,       /* 408 */
-	DW_ERR_CONFLICT,      /* 409 */
-	DW_ERR_GONE,          /* 410: the sandbox was killed */
-	DW_ERR_TOO_LARGE,     /* 413 */
-	DW_ERR_UNPROCESSABLE, /* 422 */
-	DW_ERR_LIMIT,         /* 429 */
-	DW_ERR_UNAVAILABLE,   /* 503: a blind repeat is harmless */
+	DW_ERR_INTERNAL = 0,    /* 500 */
+	DW_ERR_INVALID,         /* 400: a field or argument is wrong; the message names it */
+	DW_ERR_UNAUTHORIZED,    /* 401 */
+	DW_ERR_FORBIDDEN,       /* 403 */
+	DW_ERR_NOT_FOUND,       /* 404 */
+	DW_ERR_METHOD,          /* 405 */
+	DW_ERR_TIMEOUT,         /* 408 */
+	DW_ERR_CONFLICT,        /* 409 */
+	DW_ERR_GONE,            /* 410: the sandbox was killed */
+	DW_ERR_TOO_LARGE,       /* 413 */
+	DW_ERR_UNPROCESSABLE,   /* 422 */
+	DW_ERR_LIMIT,           /* 429 */
+	DW_ERR_UNAVAILABLE,     /* 503: a blind repeat is harmless */
+	DW_ERR_BAD_GATEWAY,     /* 502: a server inside a sandbox can not be reached, or does not answer as one */
+	DW_ERR_GATEWAY_TIMEOUT, /* 504: it did not answer in time */
 	DW_ERR__COUNT,
 };
 

@@ -74,8 +74,18 @@ void agent_op_close(struct agent_op *op)
 	if (op->fd >= 0)
 		close(op->fd);
 	free(op->buf);
-	manager_leave(op->sandbox);
+	if (op->held)
+		sandbox_release(op->sandbox);
+	else
+		manager_leave(op->sandbox);
 	*op = (struct agent_op){ .fd = -1, .client_fd = -1, .stop_fd = -1 };
+}
+
+void agent_op_hold(struct agent_op *op)
+{
+	sandbox_hold(op->sandbox);
+	manager_leave(op->sandbox);
+	op->held = true;
 }
 
 /* Waits until fd is ready for events, or something ends the wait. */
@@ -131,9 +141,10 @@ enum agent_status agent_op_send(struct agent_op *op, enum dw_agentp_type type, c
 	return st == AGENT_OK ? send_all(op, payload, n) : st;
 }
 
-/* More bytes behind what is there. */
-static enum agent_status receive(struct agent_op *op)
+/* More bytes behind what is there, if some have come: TIMEOUT otherwise. */
+static enum agent_status receive_now(struct agent_op *op)
 {
+	ssize_t got;
 	if (op->at) {
 		memmove(op->buf, op->buf + op->at, op->n - op->at);
 		op->n -= op->at;
@@ -141,17 +152,24 @@ static enum agent_status receive(struct agent_op *op)
 	}
 	if (op->n == BUF_SIZE)
 		return AGENT_LOST;
+	do
+		got = recv(op->fd, op->buf + op->n, BUF_SIZE - op->n, MSG_DONTWAIT);
+	while (got < 0 && errno == EINTR);
+	if (got < 0 && errno == EAGAIN)
+		return AGENT_TIMEOUT;
+	if (got <= 0)
+		return AGENT_LOST;
+	op->n += (size_t)got;
+	return AGENT_OK;
+}
+
+static enum agent_status receive(struct agent_op *op)
+{
 	for (;;) {
-		ssize_t got = recv(op->fd, op->buf + op->n, BUF_SIZE - op->n, MSG_DONTWAIT);
-		if (got > 0) {
-			op->n += (size_t)got;
-			return AGENT_OK;
-		}
-		if (got == 0 || (errno != EAGAIN && errno != EINTR))
-			return AGENT_LOST;
-		if (errno == EINTR)
-			continue;
-		enum agent_status st = wait_for(op, POLLIN);
+		enum agent_status st = receive_now(op);
+		if (st != AGENT_TIMEOUT)
+			return st;
+		st = wait_for(op, POLLIN);
 		if (st != AGENT_OK)
 			return st;
 	}
@@ -169,19 +187,36 @@ static enum agent_status still_wanted(const struct agent_op *op)
 	return poll(p, DW_COUNT(p), 0) > 0 ? AGENT_CANCELLED : AGENT_OK;
 }
 
+/* OK, MORE, or BAD. */
+static enum dw_parse take_frame(struct agent_op *op, struct dw_agentp_frame *ret)
+{
+	enum dw_parse parse = dw_agentp_frame_parse(op->buf + op->at, op->n - op->at, ret);
+	if (parse == DW_PARSE_OK)
+		op->at += ret->frame_n;
+	return parse == DW_PARSE_OK || parse == DW_PARSE_MORE ? parse : DW_PARSE_BAD;
+}
+
 enum agent_status agent_op_next(struct agent_op *op, struct dw_agentp_frame *ret)
 {
 	for (;;) {
-		enum dw_parse parse = dw_agentp_frame_parse(op->buf + op->at, op->n - op->at, ret);
-		if (parse == DW_PARSE_OK) {
-			op->at += ret->frame_n;
-			return AGENT_OK;
-		}
+		enum dw_parse parse = take_frame(op, ret);
 		if (parse != DW_PARSE_MORE)
-			return AGENT_LOST;
+			return parse == DW_PARSE_OK ? AGENT_OK : AGENT_LOST;
 		enum agent_status st = still_wanted(op);
 		if (st == AGENT_OK)
 			st = receive(op);
+		if (st != AGENT_OK)
+			return st;
+	}
+}
+
+enum agent_status agent_op_poll(struct agent_op *op, struct dw_agentp_frame *ret)
+{
+	for (;;) {
+		enum dw_parse parse = take_frame(op, ret);
+		if (parse != DW_PARSE_MORE)
+			return parse == DW_PARSE_OK ? AGENT_OK : AGENT_LOST;
+		enum agent_status st = receive_now(op);
 		if (st != AGENT_OK)
 			return st;
 	}

@@ -21,7 +21,8 @@ enum agent_status {
 };
 
 struct agent_op {
-	struct sandbox *sandbox; /* entered; left at close. NULL = not open */
+	struct sandbox *sandbox; /* entered, or held; left at close. NULL = not open */
+	bool held;
 	int fd;
 	int client_fd;       /* watched for a hang-up; -1 = not */
 	int stop_fd;         /* readable when the daemon stops */
@@ -36,9 +37,14 @@ int DW_MUST_USE agent_op_open(struct agent_op *op, struct manager *m, const char
 void agent_op_close(struct agent_op *op);
 #define auto_agent_op __attribute__((cleanup(agent_op_close)))
 
+/* It counts as no operation any more, and goes on: for what lasts, and has a bound of its own. */
+void agent_op_hold(struct agent_op *op);
+
 enum agent_status agent_op_send(struct agent_op *op, enum dw_agentp_type type, const void *payload, size_t n);
 /* The next frame; its payload is valid until the next call. */
 enum agent_status agent_op_next(struct agent_op *op, struct dw_agentp_frame *ret);
+/* The same without waiting: TIMEOUT when it is not all there now. */
+enum agent_status agent_op_poll(struct agent_op *op, struct dw_agentp_frame *ret);
 
 /* What went wrong, as an error for the client. Returns -1. */
 int agent_op_lost(struct agent_op *op, enum agent_status status, struct dw_err *err);

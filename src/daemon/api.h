@@ -20,6 +20,9 @@ api_handler api_command_wait, api_command_signal, api_command_stream, api_comman
 /* api_pty.c, api_stdio.c */
 api_handler api_pty_create, api_pty_stream, api_pty_stdin, api_pty_resize, api_pty_kill;
 api_handler api_stdio_start, api_stdio_stream, api_stdio_stdin, api_stdio_stdin_close, api_stdio_kill;
+/* api_ports.c */
+api_handler api_port;
+extern const struct route_stream api_port_stream;
 /* api_files.c */
 api_handler api_file_read, api_file_write, api_file_upload, api_file_batch;
 extern const struct route_stream api_file_upload_stream;

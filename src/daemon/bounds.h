@@ -60,10 +60,25 @@
 #define DAEMON_COMMAND_GRACE_MS  10000u /* beyond a command's own time-out, for the agent to report it */
 #define DAEMON_COMMAND_SILENT_MS 240000 /* then the answer's head goes out: some clients wait 300 s for it */
 #define DAEMON_COMMAND_SPACE_MS  30000  /* and a space as often as this */
-#define DAEMON_OPS_PER_SANDBOX   64u    /* with the processes below fewer than the agent's 256 */
+#define DAEMON_OPS_PER_SANDBOX   64u    /* with the ports and processes below fewer than the agent's 384 */
 #define DAEMON_OP_STALL_MS       60000u /* a file operation in which nothing moved for so long is given up */
 #define DAEMON_BATCH_FILES       5000u  /* of one request: each is an operation, some milliseconds */
 #define DAEMON_AGENT_SEND_MS     5000u
+
+/* Connections to ports inside. */
+#define DAEMON_PORTS_SANDBOX   128u   /* open at one time; with the above fewer than the agent's 384 */
+#define DAEMON_PORTS           512u   /* of all sandboxes: half of the connections that there are for clients */
+#define DAEMON_PORT_RESERVED   49983u /* of the published contract: of its agent, which is no server here */
+#define DAEMON_PORT_CONNECT_MS 15000  /* the agent itself gives up after 10 s */
+#define DAEMON_PORT_ANSWER_MS \
+	600000 /* from the request's end to the whole head of the answer: long polls, models that think */
+#define DAEMON_PORT_STALL_MS \
+	60000 /* a request's body that the server inside does not take, an answer that the client does not */
+#define DAEMON_PORT_REFUSED_MS 5000         /* the same where the answer has begun */
+#define DAEMON_PORT_IDLE_MS    3600000      /* an answer, or a WebSocket, in which nobody says anything */
+#define DAEMON_PORT_LINGER_MS  10000        /* a WebSocket that the client has ended, for the server's last words */
+#define DAEMON_PORT_EARLY      (256u << 10) /* of an answer that begins while the request is still being sent */
+#define DAEMON_PORT_INTERIM    16u          /* answers of class 1xx to one request */
 
 /* Processes that outlive their request. */
 #define DAEMON_PROCS_RUNNING 128u /* of one sandbox */

@@ -22,7 +22,8 @@ struct http_server {
 	struct strangers *strangers;
 	_Atomic int64_t log_second; /* of the last line of libmicrohttpd, and how many it had */
 	atomic_uint log_lines;
-	atomic_uint active; /* requests that are not completed */
+	atomic_uint active;  /* requests that are not completed */
+	atomic_uint tunnels; /* connections that belong to no request any more */
 };
 
 const char *http_header(const struct http_request *rq, const char *name)
@@ -60,6 +61,16 @@ int http_query_number(const struct http_request *rq, const char *key, uint64_t m
 				  key, (unsigned long long)max);
 	*ret = DW_MIN(v, max);
 	return 0;
+}
+
+void http_tunnel_enter(struct http_server *h)
+{
+	atomic_fetch_add(&h->tunnels, 1);
+}
+
+void http_tunnel_leave(struct http_server *h)
+{
+	atomic_fetch_sub(&h->tunnels, 1);
 }
 
 int http_client_fd(const struct http_request *rq)
@@ -117,6 +128,20 @@ static uint64_t declared_length(const struct http_request *rq)
 	return text && jsonx_uint(text, UINT64_MAX - 1, &n) ? n : 0;
 }
 
+/* libmicrohttpd takes any other coding for a body that ends with the connection. */
+static bool is_framed(const struct http_request *rq)
+{
+	const char *coding = http_header(rq, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+	return !coding || strcasecmp(coding, "chunked") == 0;
+}
+
+static int check_framing(const struct http_request *rq, struct dw_err *err)
+{
+	return is_framed(rq) ? 0
+			     : dw_err_set(err, DW_ERR_INVALID, "invalid_request",
+					  "the only Transfer-Encoding that this server knows is \"chunked\"");
+}
+
 static void set_failed(struct http_request *rq)
 {
 	rq->failed = true;
@@ -127,6 +152,8 @@ static void set_failed(struct http_request *rq)
 
 static uint64_t body_limit(const struct http_request *rq)
 {
+	if (rq->route->body == ROUTE_PIPE)
+		return UINT64_MAX;
 	return rq->route->body == ROUTE_STREAM ? DAEMON_RAW_MAX : DAEMON_JSON_MAX;
 }
 
@@ -174,12 +201,14 @@ static int check_head(struct http_request *rq, const char *method, const char *p
 	if (strstr(rq->route->pattern, "/sandboxes/{id}") &&
 	    manager_check_owner(rq->app->manager, rq->id, rq->caller.owner, err) < 0)
 		return -1;
+	if (check_framing(rq, err) < 0)
+		return -1;
 	uint64_t n = declared_length(rq);
 	if (n != UINT64_MAX && n > body_limit(rq))
 		return too_large(rq, err);
 	/* Whatever may be sent may also be read and dropped. */
 	rq->drain_max = DW_MAX(rq->drain_max, body_limit(rq));
-	if (rq->route->body == ROUTE_STREAM)
+	if (rq->route->stream)
 		return rq->route->stream->begin(rq, err);
 	return 0;
 }
@@ -189,8 +218,8 @@ static bool answer_now(const struct http_request *rq)
 {
 	uint64_t n = declared_length(rq);
 	const char *expect = http_header(rq, MHD_HTTP_HEADER_EXPECT);
-	return rq->failed &&
-	       ((n != UINT64_MAX && n > rq->drain_max) || (n && expect && strncasecmp(expect, "100", 3) == 0));
+	return rq->failed && (!is_framed(rq) || (n != UINT64_MAX && n > rq->drain_max) ||
+			      (n && expect && strncasecmp(expect, "100", 3) == 0));
 }
 
 static int append(struct http_request *rq, const char *p, size_t n, struct dw_err *err)
@@ -213,12 +242,12 @@ static int append(struct http_request *rq, const char *p, size_t n, struct dw_er
 static enum MHD_Result take_body(struct http_request *rq, const char *p, size_t n)
 {
 	if (!rq->failed) {
-		int r = rq->body_n + n > body_limit(rq)   ? too_large(rq, &rq->err)
-			: rq->route->body == ROUTE_STREAM ? rq->route->stream->data(rq, p, n, &rq->err)
-							  : append(rq, p, n, &rq->err);
+		int r = rq->body_n + n > body_limit(rq) ? too_large(rq, &rq->err)
+			: rq->route->stream             ? rq->route->stream->data(rq, p, n, &rq->err)
+							: append(rq, p, n, &rq->err);
 		if (r < 0) {
 			/* From here on only reading along, as far as that makes sense. */
-			rq->drain_max += rq->body_n;
+			rq->drain_max += DW_MIN(rq->body_n, UINT64_MAX - rq->drain_max);
 			set_failed(rq);
 		}
 	}
@@ -254,6 +283,8 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
 	const char *query = strchr(uri, '?');
 	if (rq && query)
 		rq->query = strdup(query + 1);
+	if (rq)
+		rq->target = strdup(uri);
 	return rq;
 }
 
@@ -268,6 +299,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *conn, const 
 		rq->app = h->app;
 		rq->server = h;
 		rq->conn = conn;
+		rq->method = method;
 		atomic_fetch_add(&h->active, 1);
 		request_begin(rq);
 		if (check_head(rq, method, url, &rq->err) < 0)
@@ -297,6 +329,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **state, e
 	json_decref(rq->json);
 	free(rq->body);
 	free(rq->query);
+	free(rq->target);
 	/* One whose head never came whole was not begun. */
 	if (rq->app)
 		atomic_fetch_sub(&h->active, 1);
@@ -374,7 +407,7 @@ int http_start(struct app *app, struct http_server **ret, struct options_endpoin
 	if (!h->strangers)
 		return dw_err_errno(err, ENOMEM, "starting the HTTP server");
 	const unsigned flags = MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_THREAD_PER_CONNECTION | MHD_USE_ERROR_LOG |
-			       MHD_USE_ITC | (app->options.tls_cert[0] ? MHD_USE_TLS : 0);
+			       MHD_USE_ITC | MHD_ALLOW_UPGRADE | (app->options.tls_cert[0] ? MHD_USE_TLS : 0);
 	struct MHD_OptionItem tls[3] = { { .option = MHD_OPTION_END } };
 	if (app->options.tls_cert[0])
 		tls_options(tls);
@@ -415,6 +448,9 @@ void http_stop(struct http_server *h)
 {
 	if (!h)
 		return;
+	/* They end by themselves when the daemon stops; libmicrohttpd must not take their connections from them before. */
+	while (atomic_load(&h->tunnels))
+		poll(NULL, 0, 10);
 	MHD_stop_daemon(h->mhd);
 	strangers_free(h->strangers);
 	free(h);

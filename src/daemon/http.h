@@ -30,6 +30,8 @@ struct http_request {
 	struct caller caller;                        /* whose key it carries; of an open route perhaps nobody's */
 	char id[ROUTE_ID_SIZE], part[ROUTE_ID_SIZE]; /* the segments in braces of the route; "" when it can be no id */
 	json_t *json;                                /* the body of a ROUTE_JSON route: an object */
+	const char *method;                          /* as it was sent */
+	char *target;                                /* likewise, path and query; NULL when memory is out */
 	char *query;                                 /* what followed the '?', as it was sent; NULL for nothing */
 	void *stream;                                /* a ROUTE_STREAM route's own state; freed by its abort */
 	char *body;      /* of a ROUTE_JSON or ROUTE_BYTES route; may be NULL when it is empty */
@@ -73,6 +75,9 @@ int DW_MUST_USE http_query_number(const struct http_request *rq, const char *key
 int http_client_fd(const struct http_request *rq);
 /* The connection is a client's from here on, and no stranger's. */
 void http_vouch(const struct http_request *rq);
+/* For a connection that is not HTTP any more: the server waits for its end before it stops. */
+void http_tunnel_enter(struct http_server *h);
+void http_tunnel_leave(struct http_server *h);
 /* Whether no valid key has been seen on the connection. */
 bool http_is_stranger(const struct http_request *rq);
 /* What the client reached this server as: its Host header when that is plain, else where the server listens. */

@@ -361,6 +361,11 @@ int sandbox_agent_fd(const struct sandbox *s)
 	return s->agent_fd;
 }
 
+atomic_uint *sandbox_ports(struct sandbox *s)
+{
+	return &s->ports;
+}
+
 atomic_size_t *sandbox_output_share(struct sandbox *s)
 {
 	return &s->output_held;

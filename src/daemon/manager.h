@@ -103,6 +103,8 @@ void sandbox_release(struct sandbox *s);
 enum record_state sandbox_state(struct sandbox *s);
 /* A copy, owned by the caller; NULL when memory is out. */
 json_t *sandbox_envs(struct sandbox *s);
+/* Open connections to its ports. The caller has entered or holds it. */
+atomic_uint *sandbox_ports(struct sandbox *s);
 /* Bytes of output that results of its commands hold. The caller has entered or holds it. */
 atomic_size_t *sandbox_output_share(struct sandbox *s);
 /* GONE: "sandbox_killed", or "sandbox_gone" when nobody killed it but no answer came; CONFLICT "sandbox_paused". Returns -1. */

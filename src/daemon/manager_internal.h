@@ -26,6 +26,7 @@ struct sandbox {
 	bool dying;           /* somebody takes it apart now */
 	bool exited;          /* PID 1 ended before it was visible */
 	atomic_size_t output_held;
+	atomic_uint ports;
 	int64_t due_ms; /* monotonic: when the reaper takes it */
 
 	struct metrics metrics;  /* under the manager's lock */

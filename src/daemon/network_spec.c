@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "daemon/limits_spec.h"
+#include "daemon/port_head.h"
 #include "policy/policy.h"
 #include "proto/gatep.h"
 
@@ -113,10 +114,11 @@ static int check_others(const json_t *network, struct dw_err *err)
 	if (jsonx_bool(network, "allow_public_traffic", &ignored, err) < 0)
 		return dw_err_wrap(err, "network");
 	const json_t *mask = json_object_get(network, "mask_request_host");
+	const char *host = jsonx_plain_string(mask);
 	/* One client types it as a boolean; false asks for nothing. */
-	if (mask && !json_is_null(mask) && !json_is_false(mask))
-		return dw_err_set(err, DW_ERR_INVALID, "unsupported_option",
-				  "network.mask_request_host is not supported by this server");
+	if (mask && !json_is_null(mask) && !json_is_false(mask) && !(host && port_host_ok(host)))
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_field",
+				  "network.mask_request_host must be a host such as \"localhost:${PORT}\"");
 	return 0;
 }
 

@@ -8,10 +8,11 @@
 #include "daemon/utf8.h"
 
 static const unsigned status_of[] = {
-	[DW_ERR_INTERNAL] = 500,    [DW_ERR_INVALID] = 400,   [DW_ERR_UNAUTHORIZED] = 401,  [DW_ERR_FORBIDDEN] = 403,
-	[DW_ERR_NOT_FOUND] = 404,   [DW_ERR_METHOD] = 405,    [DW_ERR_TIMEOUT] = 408,       [DW_ERR_CONFLICT] = 409,
-	[DW_ERR_GONE] = 410,        [DW_ERR_TOO_LARGE] = 413, [DW_ERR_UNPROCESSABLE] = 422, [DW_ERR_LIMIT] = 429,
-	[DW_ERR_UNAVAILABLE] = 503,
+	[DW_ERR_INTERNAL] = 500,    [DW_ERR_INVALID] = 400,       [DW_ERR_UNAUTHORIZED] = 401,
+	[DW_ERR_FORBIDDEN] = 403,   [DW_ERR_NOT_FOUND] = 404,     [DW_ERR_METHOD] = 405,
+	[DW_ERR_TIMEOUT] = 408,     [DW_ERR_CONFLICT] = 409,      [DW_ERR_GONE] = 410,
+	[DW_ERR_TOO_LARGE] = 413,   [DW_ERR_UNPROCESSABLE] = 422, [DW_ERR_LIMIT] = 429,
+	[DW_ERR_UNAVAILABLE] = 503, [DW_ERR_BAD_GATEWAY] = 502,   [DW_ERR_GATEWAY_TIMEOUT] = 504,
 };
 _Static_assert(DW_COUNT(status_of) == DW_ERR__COUNT, "a status for each kind");
 
@@ -60,7 +61,8 @@ static void add_error_headers(const struct http_request *rq, struct MHD_Response
 
 static void log_failure(const struct http_request *rq, unsigned status)
 {
-	if (status >= 500)
+	/* What a server inside a sandbox does is no failure of this one. */
+	if (status >= 500 && rq->err.kind != DW_ERR_BAD_GATEWAY && rq->err.kind != DW_ERR_GATEWAY_TIMEOUT)
 		log_event(LOG_LEVEL_ERROR, "request failed", "route", rq->route ? rq->route->pattern : "-", "id",
 			  rq->id, "status", LOG_NUM(status), "message", rq->err.message, NULL);
 }
@@ -89,9 +91,10 @@ enum MHD_Result http_send(struct http_request *rq, struct http_reply *rp)
 	if (!r)
 		return MHD_NO;
 	/* A server that stops answers what it has begun, and keeps no connection; nor one that may be anybody's. */
-	if (stopping(rq->app) || http_is_stranger(rq))
+	if (status != MHD_HTTP_SWITCHING_PROTOCOLS && (stopping(rq->app) || http_is_stranger(rq)))
 		MHD_add_response_header(r, MHD_HTTP_HEADER_CONNECTION, "close");
-	MHD_add_response_header(r, "X-Request-Id", rq->request_id);
+	if (!MHD_get_response_header(r, "X-Request-Id"))
+		MHD_add_response_header(r, "X-Request-Id", rq->request_id);
 	rq->status = status;
 	enum MHD_Result ret = MHD_queue_response(rq->conn, status, r);
 	MHD_destroy_response(r);

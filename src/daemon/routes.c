@@ -66,6 +66,8 @@ static const struct route table[] = {
 	{ "PUT",    "/sandboxes/{id}/network",     api_network_put,  ROUTE_JSON },
 	{ "PATCH",  "/sandboxes/{id}/network",     api_network_patch, ROUTE_JSON },
 	{ "GET",    "/sandboxes/{id}/network/log", api_network_log,  ROUTE_NONE },
+	{ ROUTE_ANY, "/sandboxes/{id}/ports/{port}", api_port,   ROUTE_PIPE, &api_port_stream },
+	{ ROUTE_ANY, "/sandboxes/{id}/ports/{port}/{rest...}", api_port, ROUTE_PIPE, &api_port_stream },
 	{ "GET",    "/sandboxes/{id}/network/suggest", api_network_suggest, ROUTE_NONE },
 };
 /* clang-format on */

@@ -16,6 +16,7 @@ enum route_body {
 	ROUTE_JSON,     /* an object, at most DAEMON_JSON_MAX */
 	ROUTE_BYTES,    /* as many bytes of any kind */
 	ROUTE_STREAM,   /* bytes, at most DAEMON_RAW_MAX, given to the route's stream as they come */
+	ROUTE_PIPE,     /* the same, as many as come */
 };
 
 /* What takes a body as it comes. begin runs when the head was read and checked; abort always runs last if begin did. */

@@ -117,8 +117,7 @@ static const char *judge_field(struct response *p, struct dw_span line)
 	return NULL;
 }
 
-/* Whether a Connection field among the first n names this one. */
-static bool is_named(const struct dw_http_field *field, size_t n, struct dw_span name)
+bool dw_http_named(const struct dw_http_field *field, size_t n, struct dw_span name)
 {
 	char lower[64];
 	if (name.n >= sizeof(lower))
@@ -138,7 +137,7 @@ static void drop_fields(struct dw_http_response *r)
 	size_t n = 0;
 	for (size_t i = 0; i < r->field_n; i++)
 		if (!dw_http_hop_by_hop(r->field[i].name) && !http_span_is_nocase(r->field[i].name, "content-length") &&
-		    !is_named(r->field, r->field_n, r->field[i].name))
+		    !dw_http_named(r->field, r->field_n, r->field[i].name))
 			kept[n++] = r->field[i];
 	memcpy(r->field, kept, n * sizeof(kept[0]));
 	r->field_n = n;

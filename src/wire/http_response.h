@@ -50,5 +50,7 @@ enum dw_parse dw_http_response_parse(const void *data, size_t n, bool to_head, s
 
 /* Whether the comma-separated value names this option (in lower case), in any case. */
 bool dw_http_list_has(struct dw_span value, const char *option);
+/* Whether one of the Connection fields among these names it. */
+bool dw_http_named(const struct dw_http_field *field, size_t n, struct dw_span name);
 /* Whether a field of this name, in any case, is about one connection alone. */
 bool dw_http_hop_by_hop(struct dw_span name);

@@ -54,6 +54,8 @@ SANDBOX_ROUTES = {
     ("PATCH", "/sandboxes/{id}/network"),
     ("GET", "/sandboxes/{id}/network/log"),
     ("GET", "/sandboxes/{id}/network/suggest"),
+    ("ANY", "/sandboxes/{id}/ports/{port}"),
+    ("ANY", "/sandboxes/{id}/ports/{port}/{rest...}"),
 }
 # The others, with the test below (or elsewhere) that shows what they tell another owner.
 OTHER_ROUTES = {
@@ -123,7 +125,7 @@ def test_every_route_is_listed():
 
 def path_of(pattern, sandbox_id):
     filled = pattern.replace("{id}", sandbox_id)
-    for word in ("{pid}", "{cmd_id}"):
+    for word in ("{pid}", "{cmd_id}", "{port}", "{rest...}"):
         filled = filled.replace(word, "1")
     assert "{" not in filled
     return filled + "?path=/etc/hostname"
