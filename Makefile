@@ -4,7 +4,7 @@ PYTHON = /usr/bin/python3
 MESON = $(PYTHON) /usr/bin/meson
 PREFIX = /usr/local
 # What `build` needs: the programs, without tests.
-PROGRAMS = src/core,src/policy,src/wire,src/proto,src/loop,src/gate,src/runtime,src/agent,src/daemon,src/cli
+PROGRAMS = src/core,src/keydb,src/unpack,src/policy,src/wire,src/proto,src/loop,src/gate,src/runtime,src/agent,src/daemon,src/e2b,src/declawd,src/cli
 
 .PHONY: all build build-test build-asan egress-suite demo test lint bench soak fuzz fuzz-live install clean deps
 
@@ -14,7 +14,7 @@ deps:
 	@tools/deps
 
 build/build.ninja: | deps
-	@$(MESON) setup build --prefix=$(PREFIX) -Dparts=$(PROGRAMS) > /dev/null
+	@$(MESON) setup build --prefix=$(PREFIX) -Dfolders=$(PROGRAMS) > /dev/null
 build-test/build.ninja: | deps
 	@$(MESON) setup build-test -Dtest_hooks=true > /dev/null
 build-asan/build.ninja: | deps
@@ -30,7 +30,7 @@ build-asan: build-asan/build.ninja
 
 # The two programs of docs/egress-suite.md, static, in build-egress-suite/egress-suite.
 build-egress-suite/build.ninja: | deps
-	@$(MESON) setup build-egress-suite -Dparts=egress-suite > /dev/null
+	@$(MESON) setup build-egress-suite -Dfolders=egress-suite > /dev/null
 egress-suite: build-egress-suite/build.ninja
 	@ninja -C build-egress-suite
 
