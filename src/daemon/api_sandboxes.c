@@ -82,7 +82,7 @@ static int hash_body(const json_t *body, uint8_t hash[static AUTH_HASH_SIZE], st
 int api_create(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
 	const char *given = http_header(rq, "Idempotency-Key");
-	char key[DAEMON_OWNER_MAX + 1 + DAEMON_KEY_MAX + 1];
+	const char *owner = rq->caller.owner;
 	uint8_t hash[AUTH_HASH_SIZE];
 	if (!given)
 		return create(rq, rp, err);
@@ -90,17 +90,15 @@ int api_create(struct http_request *rq, struct http_reply *rp, struct dw_err *er
 	if (!n || n > DAEMON_KEY_MAX)
 		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "Idempotency-Key must have 1 to %u characters",
 				  DAEMON_KEY_MAX);
-	/* What one owner's clients make up says nothing about another's. No owner has a space in it. */
-	snprintf(key, sizeof(key), "%s %s", rq->caller.owner, given);
 	if (hash_body(rq->json, hash, err) < 0)
 		return -1;
-	switch (idem_begin(rq->app->idem, key, hash, clock_mono_ms(), &rp->text)) {
+	switch (idem_begin(rq->app->idem, owner, given, hash, clock_mono_ms(), &rp->text)) {
 	case IDEM_NEW:
 		if (create(rq, rp, err) < 0) {
-			idem_abandon(rq->app->idem, key);
+			idem_abandon(rq->app->idem, owner, given);
 			return -1;
 		}
-		idem_finish(rq->app->idem, key, rp->text);
+		idem_finish(rq->app->idem, owner, given, rp->text);
 		return 0;
 	case IDEM_REPLAY:
 		rp->status = 201;

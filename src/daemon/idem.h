@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Idempotency keys of create: the same key and body give the same answer, and never a second sandbox. In memory, bounded in
- * number, bytes and age; the oldest finished ones go first. Thread-safe; time is an argument.
+ * Idempotency keys of create: the same key and body give the same answer, and never a second sandbox. Each owner has its own.
+ * In memory, bounded in number, bytes and age; when it is full, the oldest finished one of the owner who has the most goes first. Thread-safe;
+ * time is an argument.
  */
 #pragma once
 
@@ -23,9 +24,9 @@ struct idem *idem_new(void);
 void idem_free(struct idem *t);
 DW_DEFINE_CLEANUP(struct idem *, idem_free)
 
-enum idem_state idem_begin(struct idem *t, const char *key, const uint8_t body_hash[static AUTH_HASH_SIZE],
-			   int64_t now_ms, char **ret_text);
+enum idem_state idem_begin(struct idem *t, const char *owner, const char *key,
+			   const uint8_t body_hash[static AUTH_HASH_SIZE], int64_t now_ms, char **ret_text);
 /* Keeps a copy of text for replays. */
-void idem_finish(struct idem *t, const char *key, const char *text);
+void idem_finish(struct idem *t, const char *owner, const char *key, const char *text);
 /* The request failed: the next one with this key starts afresh. */
-void idem_abandon(struct idem *t, const char *key);
+void idem_abandon(struct idem *t, const char *owner, const char *key);
