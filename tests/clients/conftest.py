@@ -27,10 +27,15 @@ AT_ONCE = 3
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Daemon]:
-    """A server for clients of the API, whose uplink is the lab's internet."""
+def lab() -> Iterator[Lab]:
     with Lab() as lab:
-        yield lab.declawd(BUILD)
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def server(lab: Lab) -> Daemon:
+    """A server for clients of the API, whose uplink is the lab's internet."""
+    return lab.declawd(BUILD)
 
 
 @pytest.fixture(scope="session")
