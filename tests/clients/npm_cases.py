@@ -68,7 +68,6 @@ class Outcome:
 _NOT_YET = {
     "snapshots": ["Sandbox#createSnapshot", "Sandbox#deleteSnapshot", "Sandbox#listSnapshots", "Sandbox#snapshot", "Sandbox.restore",
                   "SnapshotPaginator#hasNext", "SnapshotPaginator#nextItems", "SnapshotPaginator#[asyncIterator]"],
-    "the port proxy": ["Sandbox#getHost", "Sandbox#getMcpUrl"],
     "templates": ["Template.build", "Template.buildInBackground", "Template.getBuildStatus", "TemplateBase#aptInstall", "TemplateBase#copy",
                   "TemplateBase#fromBaseImage", "TemplateBase#fromDockerfile", "TemplateBase#runCmd", "TemplateBase#setEnvs",
                   "TemplateBase#setStartCmd", "TemplateBase#toJSON"],

@@ -91,7 +91,7 @@ def done(lab):
         with urllib.request.urlopen(request, timeout=10) as answer:
             numbers = answer.read().decode()
     asked = re.findall(r'^declaw_http_requests_total\{method="(\w+)",route="([^"]+)",code="\dxx"\} [1-9]', numbers, re.M)
-    return outputs, set(asked)
+    return outputs, {("ANY" if "/ports/" in route else method, route.replace("...}", "}")) for method, route in asked}
 
 
 @pytest.mark.parametrize("n, example", list(enumerate(examples())), ids=lambda v: f"line-{v.line}" if isinstance(v, Example) else "")
@@ -111,5 +111,6 @@ def test_every_block_is_an_example():
 
 def test_every_route_was_asked_for(done):
     document = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
-    there = {(method.upper(), path) for path, item in document["paths"].items() for method in item if method != "parameters"}
+    # Ports take any method, which the server counts as one route.
+    there = {("ANY" if "/ports/" in path else method.upper(), path) for path, item in document["paths"].items() for method in item if method != "parameters"}
     assert there - done[1] == set(), "routes without an example in docs/api.md"

@@ -284,3 +284,20 @@ test("ApiClient#get", "a server that is not there", async () => {
   const gone = new ApiClient(new ConnectionConfig({ apiUrl: "http://127.0.0.1:1" }), { retryDelay: 0.001 });
   await fails(gone.get("/sandboxes"), SandboxError, /failed after 3 retries/);
 });
+
+test(["Sandbox#getHost", "Sandbox#getMcpUrl"], "a server inside, by any HTTP client", () => inSandbox(async (sbx) => {
+  eq(sbx.getHost(8000), `${sbx.envdApiUrl}/ports/8000`);
+  eq(sbx.getMcpUrl(), `${sbx.envdApiUrl}/ports/50005/mcp`);
+  const headers = { "X-API-Key": process.env.DECLAW_API_KEY! };
+  await sbx.files.write("/tmp/www/mcp", "a tool\n");
+  await sbx.commands.run("python3 -m http.server -d /tmp/www 50005", { background: true });
+  await until("listening", async () => (await fetch(sbx.getMcpUrl(), { headers })).status === 200);
+  eq(await (await fetch(sbx.getMcpUrl(), { headers })).text(), "a tool\n");
+  eq((await fetch(`${sbx.getHost(50005)}/none`, { headers })).status, 404);
+  eq((await fetch(sbx.getMcpUrl())).status, 401);
+  eq((await fetch(sbx.getHost(49983), { headers })).status, 403);
+}, { template: "python" }));
+
+test("Sandbox#getHost", "closed by allowPublicTraffic", () => inSandbox(async (sbx) => {
+  eq((await fetch(sbx.getHost(8000), { headers: { "X-API-Key": process.env.DECLAW_API_KEY! } })).status, 403);
+}, { network: { allowOut: ["api.github.com"], denyOut: [], allowPublicTraffic: false } }));
