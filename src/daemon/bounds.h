@@ -89,12 +89,15 @@
 #define DAEMON_PROC_LIST            (512u << 10) /* of their commands, and of their environments, in one list of them */
 #define DAEMON_PROC_TAIL            (256u << 10) /* of its latest output, for those who follow it */
 #define DAEMON_PROC_STDIO           (8u << 20)   /* the same of one that is talked to, for a client that comes back */
-#define DAEMON_PROC_KEEP_MS         60000        /* a result that somebody was told stays, for clients that try again */
-#define DAEMON_PROC_UNASKED_MS      3600000      /* and one that nobody asks for */
-#define DAEMON_PROC_QUEUE           (16u << 10)  /* input on its way to one process; the sockets hold more */
-#define DAEMON_PROC_STDIN_MS        10000        /* in which the program inside took nothing, then the request fails */
-#define DAEMON_PROC_KILL_MS         2000         /* a kill is waited for; it comes about all the same */
-#define DAEMON_PROC_WAITERS         512u         /* requests that wait for a process; a connection and a thread each */
+#define DAEMON_PROC_PACED           (64u << 10)  /* the same of one that waits for its readers */
+#define DAEMON_PROC_STALL_MS        60000        /* a reader that takes nothing for so long is waited for no more */
+#define DAEMON_PROC_LAG_MS          1000 /* the same of one that others wait for, too: it has not taken 16 KiB in this time */
+#define DAEMON_PROC_KEEP_MS         60000       /* a result that somebody was told stays, for clients that try again */
+#define DAEMON_PROC_UNASKED_MS      3600000     /* and one that nobody asks for */
+#define DAEMON_PROC_QUEUE           (16u << 10) /* input on its way to one process; the sockets hold more */
+#define DAEMON_PROC_STDIN_MS        10000       /* in which the program inside took nothing, then the request fails */
+#define DAEMON_PROC_KILL_MS         2000        /* a kill is waited for; it comes about all the same */
+#define DAEMON_PROC_WAITERS         512u        /* requests that wait for a process; a connection and a thread each */
 #define DAEMON_PROC_WAITERS_SANDBOX 128u
 #define DAEMON_STREAM_PIECE         (16u << 10) /* of output in one event; clients read lines of up to 1 MiB */
 #define DAEMON_STREAM_FLUSH_MS      50          /* the beginning of a line waits as long for its end */

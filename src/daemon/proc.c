@@ -9,6 +9,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/output_share.h"
+#include "daemon/proc_text.h"
 #include "daemon/utf8.h"
 
 static struct proc_box **slot_of(struct procs *t, const char *id)
@@ -66,8 +67,11 @@ static void proc_free(struct proc *p)
 	if (p->fd >= 0)
 		close(p->fd);
 	free(p->out);
+	free(p->stash);
 	free(p->cmd);
 	free(p->envs);
+	free(p->program);
+	free(p->tag);
 	pthread_mutex_destroy(&p->lock);
 	free(p);
 }
@@ -228,22 +232,36 @@ static struct proc *proc_new(struct procs *t, struct proc_box *box, const struct
 		dw_err_errno(err, ENOMEM, "starting the process");
 		return NULL;
 	}
-	*p = (struct proc){ .table = t, .box = box, .kind = spec->kind, .refs = 1, .fd = -1 };
+	*p = (struct proc){ .table = t,
+			    .box = box,
+			    .kind = spec->kind,
+			    .refs = 1,
+			    .fd = -1,
+			    .paced = spec->paced,
+			    .stdin_closed = !spec->command->with_stdin && !spec->command->cols };
 	p->timeout_s = spec->timeout_s;
 	p->feed.started = true; /* its STARTED is waited for here */
 	pthread_mutex_init(&p->lock, NULL);
-	proc_log_init(&p->log, kept[spec->kind].head, kept[spec->kind].tail, sandbox_output_share(box->sandbox));
+	if (spec->paced)
+		proc_log_init(&p->log, 0, DAEMON_PROC_PACED, NULL);
+	else
+		proc_log_init(&p->log, kept[spec->kind].head, kept[spec->kind].tail,
+			      sandbox_output_share(box->sandbox));
 	return p;
 }
 
 /* What a list shows of it. Long ones are counted, like output. */
-static int keep_text(struct proc *p, const struct agent_command *c, struct dw_err *err)
+static int keep_text(struct proc *p, const struct proc_spec *spec, struct dw_err *err)
 {
-	p->cmd = strdup(c->cmd);
+	const struct agent_command *c = spec->command;
+	p->cmd = c->program ? proc_text_quote(c) : strdup(c->cmd);
+	p->program = c->program ? proc_text_program(c) : NULL;
+	p->tag = spec->tag ? strdup(spec->tag) : NULL;
 	p->envs = c->envs ? json_dumps(c->envs, JSON_COMPACT) : strdup("{}");
-	if (!p->cmd || !p->envs)
+	if (!p->cmd || !p->envs || (c->program && !p->program) || (spec->tag && !p->tag))
 		return dw_err_errno(err, ENOMEM, "starting the process");
-	const size_t n = strlen(p->cmd) + strlen(p->envs);
+	const size_t n = strlen(p->cmd) + strlen(p->envs) + (p->program ? strlen(p->program) : 0) +
+			 (p->tag ? strlen(p->tag) : 0);
 	const size_t cost = n > DAEMON_PROC_OWN ? n - DAEMON_PROC_OWN : 0;
 	if (cost && !output_share_take(sandbox_output_share(p->box->sandbox), cost))
 		return dw_err_set(err, DW_ERR_LIMIT, "sandbox_limit",
@@ -316,7 +334,7 @@ int procs_start(struct procs *t, struct manager *m, const char *sandbox, int cli
 	if (!box)
 		return -1;
 	p = proc_new(t, box, spec, err);
-	if (!p || keep_text(p, spec->command, err) < 0 || agent_command_start(&op, spec->command, err) < 0 ||
+	if (!p || keep_text(p, spec, err) < 0 || agent_command_start(&op, spec->command, err) < 0 ||
 	    wait_started(p, &op, err) < 0)
 		return -1;
 	if (spec->command->timeout_ms)
@@ -341,6 +359,41 @@ struct proc *procs_find(struct procs *t, const char *sandbox, enum proc_kind kin
 	return p;
 }
 
+static bool has_pid(const struct proc *p, const char *pid)
+{
+	return strcmp(p->id, pid) == 0;
+}
+
+static bool has_tag(const struct proc *p, const char *tag)
+{
+	return p->tag && strcmp(p->tag, tag) == 0;
+}
+
+static struct proc *find_like(struct procs *t, const char *sandbox,
+			      bool (*like)(const struct proc *p, const char *text), const char *text)
+{
+	struct proc *found = NULL;
+	pthread_mutex_lock(&t->lock);
+	const struct proc_box *box = *slot_of(t, sandbox);
+	for (struct proc *p = box ? box->first : NULL; p; p = p->next)
+		if (p->kind != PROC_STDIO && like(p, text) && (!found || found->finished || !p->finished))
+			found = p;
+	if (found)
+		found->refs++;
+	pthread_mutex_unlock(&t->lock);
+	return found;
+}
+
+struct proc *procs_find_pid(struct procs *t, const char *sandbox, const char *pid)
+{
+	return find_like(t, sandbox, has_pid, pid);
+}
+
+struct proc *procs_find_tag(struct procs *t, const char *sandbox, const char *tag)
+{
+	return find_like(t, sandbox, has_tag, tag);
+}
+
 /* At most max bytes of its command, and its environment if that has no more. */
 static json_t *list_item(const struct proc *p, size_t max)
 {
@@ -355,14 +408,15 @@ static json_t *list_item(const struct proc *p, size_t max)
 	return item;
 }
 
-/* References to what a list shows. Returns how many. */
-static size_t hold_listed(struct procs *t, const char *sandbox, struct proc *held[static DAEMON_PROCS_SANDBOX])
+/* References to what a list shows: commands whose end nobody was told, or those and terminals that run. Returns how many. */
+static size_t hold_listed(struct procs *t, const char *sandbox, bool running,
+			  struct proc *held[static DAEMON_PROCS_SANDBOX])
 {
 	size_t n = 0;
 	pthread_mutex_lock(&t->lock);
 	const struct proc_box *box = *slot_of(t, sandbox);
 	for (struct proc *p = box ? box->first : NULL; p && n < DAEMON_PROCS_SANDBOX; p = p->next) {
-		if (p->kind != PROC_COMMAND || p->told)
+		if (running ? p->kind == PROC_STDIO || p->finished : p->kind != PROC_COMMAND || p->told)
 			continue;
 		p->refs++;
 		held[n++] = p;
@@ -375,7 +429,8 @@ json_t *procs_list(struct procs *t, const char *sandbox)
 {
 	struct proc *held[DAEMON_PROCS_SANDBOX];
 	/* Without the table's lock, which everybody needs: what is shown of an entry never changes. */
-	const size_t n = hold_listed(t, sandbox, held), max = DW_MIN(DAEMON_PROC_OWN, DAEMON_PROC_LIST / DW_MAX(n, 1));
+	const size_t n = hold_listed(t, sandbox, false, held),
+		     max = DW_MIN(DAEMON_PROC_OWN, DAEMON_PROC_LIST / DW_MAX(n, 1));
 	json_t *list = json_array();
 	for (size_t i = 0; i < n; i++) {
 		if (list && json_array_append_new(list, list_item(held[i], max)) < 0) {
@@ -387,6 +442,23 @@ json_t *procs_list(struct procs *t, const char *sandbox)
 	return list;
 }
 
+int procs_each(struct procs *t, const char *sandbox, int (*visit)(void *arg, const struct proc_view *v), void *arg)
+{
+	struct proc *held[DAEMON_PROCS_SANDBOX];
+	const size_t n = hold_listed(t, sandbox, true, held);
+	int r = 0;
+	for (size_t i = 0; i < n; i++) {
+		const struct proc *p = held[i];
+		const struct proc_view v = {
+			.pid = p->pid, .cmd = p->cmd, .program = p->program, .envs = p->envs, .tag = p->tag
+		};
+		if (r >= 0 && proc_runs(held[i]))
+			r = visit(arg, &v);
+		proc_unref(held[i]);
+	}
+	return r;
+}
+
 const char *proc_id(const struct proc *p)
 {
 	return p->id;
@@ -395,6 +467,11 @@ const char *proc_id(const struct proc *p)
 uint32_t proc_pid(const struct proc *p)
 {
 	return p->pid;
+}
+
+enum proc_kind proc_kind(const struct proc *p)
+{
+	return p->kind;
 }
 
 /* How long a result stays after somebody was told it, for clients that try again. Test builds can shorten it. */
@@ -444,9 +521,11 @@ static void hurry(struct proc *p, enum record_state state, int64_t now)
 	if (!p->ended && (late || state == RECORD_KILLED || (p->kill_ms && now >= p->kill_ms))) {
 		p->timed_out |= late && !p->killed;
 		shutdown(p->fd, SHUT_RDWR);
+		proc_unpace_locked(p);
 	} else if (!p->ended && p->out) {
 		proc_flush_locked(p); /* memory may have been short */
 	}
+	proc_pace_sweep_locked(p, now);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -478,6 +557,7 @@ int procs_new(struct procs **ret, struct dw_err *err)
 		return dw_err_errno(err, ENOMEM, "starting");
 	t->epoll_fd = t->wake_fd = -1;
 	pthread_mutex_init(&t->lock, NULL);
+	pthread_mutex_init(&t->resume_lock, NULL);
 	if (procs_thread_start(t, err) < 0) {
 		procs_free(t);
 		return -1;
@@ -502,5 +582,6 @@ void procs_free(struct procs *t)
 			}
 	unref_all(gone);
 	pthread_mutex_destroy(&t->lock);
+	pthread_mutex_destroy(&t->resume_lock);
 	free(t);
 }

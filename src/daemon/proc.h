@@ -36,6 +36,14 @@ struct proc_spec {
 	enum proc_kind kind;
 	const struct agent_command *command;
 	double timeout_s; /* as the client wrote it, for the note */
+	const char *tag;  /* by which it can be found; NULL = none */
+	/*
+	 * It waits for its readers, as for the other end of a pipe: also for the first before that has come, and for none when all have
+	 * gone. So nothing that it writes is lost, and what it can not get rid of it does not write. A reader that takes nothing for
+	 * DAEMON_PROC_STALL_MS, or that keeps others waiting for DAEMON_PROC_LAG_MS, is not waited for any more, and is told what it
+	 * has lost. Nothing is kept that was read.
+	 */
+	bool paced;
 };
 /*
  * Returns when the program runs; *ret is a reference. client_fd: whose hang-up ends the start. What agent_command_start and agent_op_error
@@ -45,6 +53,9 @@ int DW_MUST_USE procs_start(struct procs *t, struct manager *m, const char *sand
 			    const struct proc_spec *spec, struct proc **ret, struct dw_err *err);
 /* A reference to the one with this id (a pid as text, or a stdio id); NULL when there is none of that kind. */
 struct proc *procs_find(struct procs *t, const char *sandbox, enum proc_kind kind, const char *id);
+/* The same for a command or a terminal, one that runs before one that has ended; by pid as text, or by tag. */
+struct proc *procs_find_pid(struct procs *t, const char *sandbox, const char *pid);
+struct proc *procs_find_tag(struct procs *t, const char *sandbox, const char *tag);
 void proc_unref(struct proc *p);
 DW_DEFINE_CLEANUP(struct proc *, proc_unref)
 /*
@@ -54,9 +65,22 @@ DW_DEFINE_CLEANUP(struct proc *, proc_unref)
  */
 json_t *procs_list(struct procs *t, const char *sandbox);
 
+/* A process in a listing. */
+struct proc_view {
+	uint32_t pid;
+	const char *cmd;     /* a shell's command; a program and its arguments are quoted for one */
+	const char *program; /* of a program: {"cmd", "args", "cwd" if one was given} as JSON; otherwise NULL */
+	const char *envs;    /* as JSON */
+	const char *tag;     /* NULL = none */
+};
+/* Calls visit for each command and terminal of a sandbox that runs, oldest first, until it returns less than 0, which is returned. */
+int DW_MUST_USE procs_each(struct procs *t, const char *sandbox, int (*visit)(void *arg, const struct proc_view *v),
+			   void *arg);
+
 /* Nothing of these changes. */
 const char *proc_id(const struct proc *p);
 uint32_t proc_pid(const struct proc *p);
+enum proc_kind proc_kind(const struct proc *p);
 
 /* Who waits for news of one process. */
 struct proc_waiter {
@@ -81,10 +105,14 @@ enum proc_wait proc_wait(struct proc_waiter *w, int client_fd, int stop_fd, int6
 /* How it ended. */
 struct proc_end {
 	uint32_t exit_code;
+	uint32_t signal; /* that ended it; 0 = none, and exit_code is its own */
 	bool timed_out, killed, truncated;
+	bool lost;                                                /* nobody knows how: error says why */
 	char note[sizeof(((struct dw_err *)NULL)->message) + 16]; /* a line for stderr; "" = none */
 	char error[sizeof(((struct dw_err *)NULL)->message)];     /* the same in words; "" when it ended by itself */
 };
+/* Whether it runs, as far as is known, and nobody has killed it. */
+bool proc_runs(struct proc *p);
 /* False while it runs. */
 bool proc_end(struct proc_waiter *w, struct proc_end *ret);
 /* Somebody was told its end: it leaves the list, and the table after a while. */

@@ -28,6 +28,8 @@ struct proc {
 	uint32_t pid;
 	char id[PROC_ID_SIZE];
 	char *cmd, *envs; /* as JSON text; malloc'ed */
+	char *program;    /* the same; NULL for a shell's command */
+	char *tag;        /* malloc'ed; NULL = none */
 	size_t text_cost; /* what of these is counted in the share */
 	double timeout_s;
 	int64_t deadline_ms; /* the agent should have ended it by then; 0 = none */
@@ -52,6 +54,16 @@ struct proc {
 	int64_t kill_ms;   /* a kill was asked for: the socket is shut then for good */
 	struct dw_err why; /* of one that was lost */
 
+	/* proc_pace.c */
+	bool paced;
+	bool held;       /* it is not read */
+	int64_t held_ms; /* since when */
+	int64_t read_ms; /* when a reader last took something */
+	uint8_t *stash;  /* what was received and not looked at: malloc'ed */
+	size_t stash_n;
+	struct proc *resume_next; /* under the table's resume_lock */
+	bool resuming;            /* it is in the table's list, or was just taken from it */
+
 	bool stdin_taken; /* a request writes; others wait */
 	bool stdin_closed;
 	uint8_t *out; /* frames to send: out[out_at..out_n); NULL when there are none */
@@ -66,7 +78,9 @@ struct procs {
 	unsigned waiters;
 	size_t kept; /* memory of finished ones' results */
 	int epoll_fd, wake_fd;
-	atomic_bool stop; /* the thread's */
+	pthread_mutex_t resume_lock; /* taken last */
+	struct proc *resume;         /* held ones that the thread shall read again */
+	atomic_bool stop;            /* the thread's */
 	pthread_t thread;
 	bool has_thread;
 };
@@ -76,7 +90,18 @@ void proc_finished(struct proc *p);
 /* Forgets what is due, and ends what should have ended. Once a second. */
 void procs_sweep(struct procs *t);
 
+/* proc_pace.c. The process's lock is held. */
+/* Whether what was received now must wait for the reader; it is put aside then. */
+bool proc_hold_locked(struct proc *p, struct dw_span data);
+/* Something has changed: it is read again if that makes sense. */
+void proc_pace_locked(struct proc *p);
+/* Readers that were waited for long enough are waited for no more. */
+void proc_pace_sweep_locked(struct proc *p, int64_t now_ms);
+/* It waits for nobody any more. */
+void proc_unpace_locked(struct proc *p);
+
 /* proc_io.c */
+void procs_wake(struct procs *t);
 int procs_thread_start(struct procs *t, struct dw_err *err);
 void procs_thread_stop(struct procs *t);
 /* From here on the thread reads it, whose reference there is. The bytes in data came already. */

@@ -17,6 +17,8 @@
 #define SWEEP_MS 1000
 /* Of one process at a time, so that one flood does not keep the others waiting. */
 #define READ_MAX (64u << 10)
+/* Of one that may be held, looked at between two looks at its reader: in the worst case 7 KiB of memory. */
+#define PIECE_MAX 1024u
 /* Kept free in a queue for what is not input. */
 #define QUEUE_SPARE 64u
 
@@ -103,7 +105,7 @@ static void end_without_exit(struct proc *p)
 }
 
 /* The process's lock is held; false: it has ended. */
-static bool take_locked(struct proc *p, struct dw_span data)
+static bool take_piece_locked(struct proc *p, struct dw_span data)
 {
 	struct proc_event e;
 	enum dw_parse res;
@@ -129,6 +131,21 @@ static bool take_locked(struct proc *p, struct dw_span data)
 	}
 	if (p->log.end != before && !p->ended)
 		proc_tell_locked(p);
+	/* Output that nobody is there for. */
+	if (p->paced && p->joined && !p->log.readers)
+		proc_log_forget_read(&p->log);
+	return !p->ended;
+}
+
+/* The same, but that the rest may have to wait for the reader. */
+static bool take_locked(struct proc *p, struct dw_span data)
+{
+	while (data.n && !p->ended && !proc_hold_locked(p, data)) {
+		const size_t n = p->paced ? DW_MIN(data.n, PIECE_MAX) : data.n;
+		DW_IGNORE(take_piece_locked(p, (struct dw_span){ .p = data.p, .n = n })); /* p->ended tells */
+		data.p += n;
+		data.n -= n;
+	}
 	return !p->ended;
 }
 
@@ -146,6 +163,8 @@ static void close_locked(struct proc *p)
 	free(p->out);
 	p->out = NULL;
 	p->out_at = p->out_n = 0;
+	free(p->stash);
+	p->stash = NULL;
 	proc_tell_locked(p);
 }
 
@@ -163,7 +182,7 @@ static void handle(struct proc *p, uint32_t events)
 {
 	bool alive = true;
 	pthread_mutex_lock(&p->lock);
-	if (p->fd < 0) {
+	if (p->fd < 0 || p->held) {
 		pthread_mutex_unlock(&p->lock);
 		return;
 	}
@@ -178,7 +197,7 @@ static void handle(struct proc *p, uint32_t events)
 		proc_finished(p);
 }
 
-static void procs_wake(struct procs *t)
+void procs_wake(struct procs *t)
 {
 	const uint64_t one = 1;
 	DW_IGNORE(write(t->wake_fd, &one, sizeof(one))); /* far from full */
@@ -190,7 +209,7 @@ void proc_watch(struct proc *p, struct dw_span data)
 	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = p };
 	pthread_mutex_lock(&p->lock);
 	bool alive = take_locked(p, data);
-	alive = alive && epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, p->fd, &ev) == 0;
+	alive = alive && (p->held || epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, p->fd, &ev) == 0);
 	if (!alive)
 		close_locked(p);
 	else
@@ -199,6 +218,41 @@ void proc_watch(struct proc *p, struct dw_span data)
 	if (!alive)
 		proc_finished(p);
 	procs_wake(t); /* also for one that is over: the thread forgets it when that is due */
+}
+
+/* One that was held is read again. */
+static void resume(struct proc *p)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = p };
+	pthread_mutex_lock(&p->lock);
+	dw_autofree uint8_t *stash = DW_TAKE(p->stash);
+	/* Both at once: nobody may put it into the list again before, as it may be freed below. */
+	p->held = p->resuming = false;
+	bool alive = take_locked(p, (struct dw_span){ .p = stash, .n = p->stash_n });
+	if (alive && !p->held) {
+		p->out_watched = false;
+		alive = epoll_ctl(p->table->epoll_fd, EPOLL_CTL_ADD, p->fd, &ev) == 0;
+		proc_flush_locked(p);
+	}
+	if (!alive)
+		close_locked(p);
+	pthread_mutex_unlock(&p->lock);
+	if (!alive)
+		proc_finished(p);
+}
+
+/* Those in the list are held, so nothing else has ended them. */
+static void resume_all(struct procs *t)
+{
+	pthread_mutex_lock(&t->resume_lock);
+	while (t->resume) {
+		struct proc *p = t->resume;
+		t->resume = p->resume_next;
+		pthread_mutex_unlock(&t->resume_lock);
+		resume(p);
+		pthread_mutex_lock(&t->resume_lock);
+	}
+	pthread_mutex_unlock(&t->resume_lock);
 }
 
 static bool has_entries(struct procs *t)
@@ -226,6 +280,7 @@ static void *thread_main(void *arg)
 			else
 				DW_IGNORE(read(t->wake_fd, &count, sizeof(count))); /* only woken */
 		}
+		resume_all(t);
 		if (clock_mono_ms() - swept >= SWEEP_MS) {
 			procs_sweep(t);
 			swept = clock_mono_ms();

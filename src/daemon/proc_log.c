@@ -28,7 +28,7 @@ static size_t counted(size_t cost)
 static bool charge(struct proc_log *l, size_t *cost, size_t n)
 {
 	const size_t add = counted(*cost + n) - counted(*cost);
-	if (add && !output_share_take(l->share, add))
+	if (add && l->share && !output_share_take(l->share, add))
 		return false;
 	*cost += n;
 	return true;
@@ -37,7 +37,7 @@ static bool charge(struct proc_log *l, size_t *cost, size_t n)
 static void uncharge(struct proc_log *l, size_t *cost, size_t n)
 {
 	const size_t sub = counted(*cost) - counted(*cost - n);
-	if (sub)
+	if (sub && l->share)
 		output_share_give(l->share, sub);
 	*cost -= n;
 }
@@ -174,6 +174,22 @@ void proc_log_add(struct proc_log *l, enum proc_stream stream, const void *data,
 		p += done;
 		n -= done;
 	}
+}
+
+void proc_log_forget_read(struct proc_log *l)
+{
+	uint64_t had = l->end;
+	for (const struct proc_reader *r = l->readers; r; r = r->next)
+		had = r->cut ? had : DW_MIN(had, r->at);
+	while (l->tail_first && l->tail_first->start + l->tail_first->n <= had)
+		drop_oldest(l);
+}
+
+void proc_log_cut(struct proc_log *l)
+{
+	for (struct proc_reader *r = l->readers; r; r = r->next)
+		r->cut |= r->at < l->end;
+	proc_log_forget_read(l);
 }
 
 void proc_reader_open(struct proc_log *l, struct proc_reader *r, uint64_t at)

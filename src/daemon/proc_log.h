@@ -28,7 +28,7 @@ struct proc_reader;
 struct proc_log {
 	size_t head_max; /* of each stream; 0 = there is no head */
 	size_t tail_max;
-	atomic_size_t *share;
+	atomic_size_t *share; /* NULL: nothing is counted but here */
 	struct proc_chunk *first, *last;
 	struct proc_chunk *tail_first; /* the oldest that may go */
 	uint64_t end;                  /* the position behind the last byte */
@@ -43,6 +43,7 @@ struct proc_reader {
 	struct proc_reader *next;
 	struct proc_chunk *chunk; /* where it reads; NULL = to be looked for */
 	uint64_t at;
+	bool cut; /* it does not count for what has been read */
 };
 
 void proc_log_init(struct proc_log *l, size_t head_max, size_t tail_max, atomic_size_t *share);
@@ -52,6 +53,11 @@ void proc_log_done(struct proc_log *l);
 void proc_log_add(struct proc_log *l, enum proc_stream stream, const void *data, size_t n);
 /* Memory that it holds. */
 size_t proc_log_cost(const struct proc_log *l);
+
+/* Drops of the tail what every reader has had; without a reader all of it. */
+void proc_log_forget_read(struct proc_log *l);
+/* Readers that have not had everything will be told that they have lost it. */
+void proc_log_cut(struct proc_log *l);
 
 /* at beyond the end is the end. */
 void proc_reader_open(struct proc_log *l, struct proc_reader *r, uint64_t at);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -109,6 +110,14 @@ static void describe_end(const struct proc *p, struct proc_end *e)
 		snprintf(e->note, sizeof(e->note), "\n[declaw: %s]\n", e->error);
 }
 
+bool proc_runs(struct proc *p)
+{
+	pthread_mutex_lock(&p->lock);
+	const bool runs = !p->ended && !p->killed;
+	pthread_mutex_unlock(&p->lock);
+	return runs;
+}
+
 bool proc_end(struct proc_waiter *w, struct proc_end *ret)
 {
 	struct proc *p = w->p;
@@ -118,6 +127,8 @@ bool proc_end(struct proc_waiter *w, struct proc_end *ret)
 	if (ended) {
 		e.exit_code = p->exit_code;
 		e.timed_out = p->timed_out;
+		e.lost = p->lost;
+		e.signal = p->timed_out || p->killed ? SIGKILL : p->by_signal ? p->exit_code - 128 : 0;
 		e.killed = p->killed;
 		e.truncated = p->log.head_max && (p->log.truncated[PROC_OUT] || p->log.truncated[PROC_ERR]);
 		describe_end(p, &e);
@@ -131,6 +142,7 @@ void proc_reader_begin(struct proc_waiter *w, struct proc_reader *r, uint64_t at
 {
 	pthread_mutex_lock(&w->p->lock);
 	proc_reader_open(&w->p->log, r, at);
+	proc_pace_locked(w->p);
 	pthread_mutex_unlock(&w->p->lock);
 }
 
@@ -140,6 +152,7 @@ void proc_reader_begin_live(struct proc_waiter *w, struct proc_reader *r)
 	pthread_mutex_lock(&p->lock);
 	proc_reader_open(&p->log, r, p->joined ? UINT64_MAX : 0);
 	p->joined = true;
+	proc_pace_locked(p);
 	pthread_mutex_unlock(&p->lock);
 }
 
@@ -147,6 +160,7 @@ void proc_reader_finish(struct proc_waiter *w, struct proc_reader *r)
 {
 	pthread_mutex_lock(&w->p->lock);
 	proc_reader_close(&w->p->log, r);
+	proc_pace_locked(w->p);
 	pthread_mutex_unlock(&w->p->lock);
 }
 
@@ -155,6 +169,8 @@ size_t proc_read(struct proc_waiter *w, struct proc_reader *r, void *buf, size_t
 {
 	pthread_mutex_lock(&w->p->lock);
 	const size_t n = proc_reader_next(&w->p->log, r, buf, max, ret_stream, ret_lost);
+	if (n)
+		proc_pace_locked(w->p);
 	pthread_mutex_unlock(&w->p->lock);
 	return n;
 }
@@ -333,6 +349,7 @@ bool proc_kill(struct proc *p)
 		/* For one whose input is full: the agent does not read its socket, and sees only that it is shut for good. */
 		p->kill_ms = clock_mono_ms() + DAEMON_PROC_KILL_MS / 4;
 		shutdown(p->fd, SHUT_WR);
+		proc_unpace_locked(p);
 		proc_tell_locked(p);
 	}
 	pthread_mutex_unlock(&p->lock);

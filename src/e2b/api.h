@@ -13,6 +13,10 @@ api_handler e2b_create, e2b_create_v1, e2b_connect, e2b_get, e2b_kill, e2b_timeo
 api_handler e2b_elsewhere;
 /* api_list.c, api_network.c */
 api_handler e2b_list, e2b_list_v1, e2b_network_put;
+/* rpc_process.c, rpc_process_start.c */
+api_handler e2b_process_list, e2b_process_input, e2b_process_close_stdin, e2b_process_signal, e2b_process_update;
+api_handler e2b_process_start, e2b_process_connect, e2b_process_stream_input;
+int e2b_refuse_stream_input(struct http_request *rq, struct dw_err *err);
 
 /* files.c, files_upload.c */
 api_handler e2b_file_read, e2b_file_write;

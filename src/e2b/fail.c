@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "e2b/api.h"
+#include "e2b/connect.h"
 
 /* Whether the sandbox that an envd call is about does not run. Nothing was done, so a repeat does no harm. */
 static bool not_running(const struct http_request *rq)
@@ -20,6 +21,8 @@ struct MHD_Response *e2b_fail(const struct http_request *rq, unsigned *status)
 	auto_json json_t *plain = http_error_json(&rq->err);
 	if (not_running(rq))
 		*status = MHD_HTTP_BAD_GATEWAY;
+	if (rq->route && connect_is_call(rq->route))
+		return connect_fail(rq, status);
 	/* A request that is written to a full disk again does no harm. */
 	if (strcmp(rq->err.code, "not_enough_space") == 0)
 		*status = MHD_HTTP_INSUFFICIENT_STORAGE;

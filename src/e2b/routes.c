@@ -30,6 +30,16 @@ static const struct route table[] = {
 	{ "ANY",    "/e2b/v3/templates",           e2b_elsewhere,    ROUTE_NONE },
 	{ "ANY",    "/e2b/volumes",                e2b_elsewhere,    ROUTE_NONE },
 	{ "ANY",    "/e2b/volumes/{rest...}",      e2b_elsewhere,    ROUTE_NONE },
+	/* Calls of the Connect protocol (connect.h). */
+	{ "POST",   "/e2b/process.Process/List",       e2b_process_list,    ROUTE_JSON,  .admit = e2b_admit },
+	{ "POST",   "/e2b/process.Process/Start",      e2b_process_start,   ROUTE_BYTES, .admit = e2b_admit },
+	{ "POST",   "/e2b/process.Process/Connect",    e2b_process_connect, ROUTE_BYTES, .admit = e2b_admit },
+	{ "POST",   "/e2b/process.Process/SendInput",  e2b_process_input,   ROUTE_JSON,  .admit = e2b_admit },
+	{ "POST",   "/e2b/process.Process/CloseStdin", e2b_process_close_stdin, ROUTE_JSON, .admit = e2b_admit },
+	{ "POST",   "/e2b/process.Process/SendSignal", e2b_process_signal,  ROUTE_JSON,  .admit = e2b_admit },
+	{ "POST",   "/e2b/process.Process/Update",     e2b_process_update,  ROUTE_JSON,  .admit = e2b_admit },
+	{ "POST",   "/e2b/process.Process/StreamInput", e2b_process_stream_input, ROUTE_BYTES,
+	  .admit = e2b_refuse_stream_input },
 };
 
 /* Signed URLs, whose path their clients make anew: the prefix is not in it. */

@@ -52,7 +52,11 @@ int e2b_admit(struct http_request *rq, struct dw_err *err)
 			err, DW_ERR_UNAUTHORIZED, "unauthorized",
 			"the access token is missing or not this sandbox's: the header X-Access-Token must hold the "
 			"envdAccessToken that the sandbox was created or connected with");
-	return e2b_take_sandbox(rq, id, err);
+	if (e2b_take_sandbox(rq, id, err) < 0)
+		return -1;
+	/* In the request log, where a key's id stands: no stranger's request. */
+	snprintf(rq->caller.key_id, sizeof(rq->caller.key_id), "token");
+	return 0;
 }
 
 int e2b_check_running(struct http_request *rq, struct dw_err *err)
