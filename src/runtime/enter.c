@@ -226,17 +226,36 @@ static _Noreturn void become_agent(struct dw_parked *p, const struct dw_child_go
 	fail(p, DW_STEP_EXEC, exec_fails ? -EIO : -errno);
 }
 
+/* With the upper directories' place, before anything of the sandbox's own runs: who reads its files later begins there. */
+static void say_parked(const struct dw_parked *p)
+{
+	const struct dw_child_msg parked = { .tag = DW_CHILD_PARKED };
+	dw_autoclose int upper = open("/u", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (upper < 0 || dw_msg_send(p->control_fd, &parked, sizeof(parked), &upper, 1, 0) < 0)
+		_exit(1);
+}
+
+static bool go_ok(const struct dw_child_go *go, size_t fds_n)
+{
+	const struct dw_extras *x = &go->extras;
+	if (!memchr(go->hostname, 0, sizeof(go->hostname)) || x->own_root > 1 || x->layer > 1 ||
+	    x->attach_n > DW_ATTACH_MAX || fds_n != dw_go_fds(x))
+		return false;
+	for (uint32_t i = 0; i < x->attach_n; i++) {
+		if (!memchr(x->attach[i].path, 0, sizeof(x->attach[i].path)))
+			return false;
+	}
+	return true;
+}
+
 /* The one record that turns a parked process into a sandbox. An end of file instead means: not needed any more. */
 static void wait_go(const struct dw_parked *p, struct dw_child_go *ret, int fds[static DW_MSG_FDS_MAX], size_t *ret_n)
 {
-	const struct dw_child_msg parked = { .tag = DW_CHILD_PARKED };
-	if (dw_msg_send(p->control_fd, &parked, sizeof(parked), NULL, 0, 0) < 0)
-		_exit(1);
+	say_parked(p);
 	ssize_t n = dw_msg_recv(p->control_fd, ret, sizeof(*ret), fds, ret_n, 0);
 	if (n <= 0)
 		_exit(0);
-	if (n != sizeof(*ret) || *ret_n == 0 || *ret_n > DW_LOWER_MAX ||
-	    !memchr(ret->hostname, 0, sizeof(ret->hostname)))
+	if (n != sizeof(*ret) || !go_ok(ret, *ret_n))
 		fail(p, DW_STEP_GO, -EBADMSG);
 }
 
@@ -250,7 +269,7 @@ _Noreturn void dw_parked_main(struct dw_parked *p)
 	wait_go(p, &go, fds, &fds_n);
 	if (sethostname(go.hostname, strlen(go.hostname)) < 0)
 		fail(p, DW_STEP_GO, -errno);
-	int r = dw_rootfs_enter(&go, fds, fds_n, &step);
+	int r = dw_rootfs_enter(&go, fds, &step);
 	if (r < 0)
 		fail(p, step, r);
 	become_agent(p, &go);

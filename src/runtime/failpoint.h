@@ -17,6 +17,7 @@ enum dw_step {
 	DW_STEP_CGROUP_LIMIT,
 	DW_STEP_IDMAP,
 	DW_STEP_LOWER,
+	DW_STEP_ATTACH_CLONE,
 	DW_STEP_GO,
 	DW_STEP_READY,
 	/* inside, made ahead */
@@ -27,11 +28,16 @@ enum dw_step {
 	DW_STEP_ADDRESS,
 	DW_STEP_ROUTE,
 	/* inside, on request */
+	DW_STEP_LAYER,
 	DW_STEP_OVERLAY,
+	DW_STEP_ATTACH,
 	DW_STEP_PIVOT,
 	DW_STEP_CAPS,
 	DW_STEP_SECCOMP,
 	DW_STEP_EXEC,
+	/* reading a sandbox's files */
+	DW_STEP_PACK_START,
+	DW_STEP_PACK,
 	DW_STEP__COUNT,
 };
 

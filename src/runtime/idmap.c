@@ -59,11 +59,8 @@ int dw_userns_make(uint32_t uid_base)
 	return r;
 }
 
-int dw_mount_clone(int tree_fd, int userns_fd, bool dev_ok)
+int dw_mount_dress(int mount_fd, int userns_fd, bool dev_ok)
 {
-	dw_autoclose int fd = open_tree(tree_fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (fd < 0)
-		return -errno;
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID };
 	if (!dev_ok)
 		attr.attr_set |= MOUNT_ATTR_NODEV;
@@ -71,7 +68,14 @@ int dw_mount_clone(int tree_fd, int userns_fd, bool dev_ok)
 		attr.attr_set |= MOUNT_ATTR_IDMAP;
 		attr.userns_fd = (uint64_t)userns_fd;
 	}
-	if (mount_setattr(fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0)
+	return mount_setattr(mount_fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)) < 0 ? -errno : 0;
+}
+
+int dw_mount_clone(int tree_fd, int userns_fd, bool dev_ok)
+{
+	dw_autoclose int fd = open_tree(tree_fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	return DW_TAKE_FD(fd);
+	int r = dw_mount_dress(fd, userns_fd, dev_ok);
+	return r < 0 ? r : DW_TAKE_FD(fd);
 }

@@ -19,3 +19,5 @@ int DW_MUST_USE dw_userns_make(uint32_t uid_base);
  * that namespace's users. A descriptor or -errno (EINVAL, EPERM, EOPNOTSUPP...: the file system cannot). dev_ok keeps device nodes usable.
  */
 int DW_MUST_USE dw_mount_clone(int tree_fd, int userns_fd, bool dev_ok);
+/* The same of a detached copy that is there already: what a process of another mount namespace made. 0 or -errno, then it is as it was. */
+int DW_MUST_USE dw_mount_dress(int mount_fd, int userns_fd, bool dev_ok);

@@ -95,15 +95,18 @@ static void dispatch(struct dw_keeper *k, uint64_t key)
 	case DW_SOURCE_CONTROL:
 		dw_pool_on_control(k, &k->slots[index]);
 		break;
+	case DW_SOURCE_PACK:
+		dw_pack_on_exit(k, &k->packs[index]);
+		break;
 	}
 }
 
 /* The next time that something is due, as a timeout of epoll. */
-static int next_timeout(const struct dw_keeper *k, int64_t now)
+static int next_timeout(struct dw_keeper *k, int64_t now)
 {
-	int64_t at = INT64_MAX;
+	int64_t at = dw_pack_expire(k, now);
 	if (k->filled && !k->stopping && k->parked_n + k->building_n < k->pool)
-		at = DW_MAX(k->refill_at, k->backoff_until);
+		at = DW_MIN(at, DW_MAX(k->refill_at, k->backoff_until));
 	if (k->clean_at)
 		at = DW_MIN(at, k->clean_at);
 	if (k->pending_n)
@@ -135,6 +138,7 @@ static void end_all(struct dw_keeper *k)
 	k->stopping = true;
 	epoll_ctl(k->epoll_fd, EPOLL_CTL_DEL, k->req_fd, NULL);
 	dw_keeper_expire_pending(k, dw_keeper_now());
+	dw_pack_end(k, 0);
 	for (uint32_t i = 0; i < k->slots_n; i++) {
 		struct dw_slot *s = &k->slots[i];
 		if (s->state == DW_SLOT_PARKED || s->state == DW_SLOT_LIVE)
@@ -142,7 +146,7 @@ static void end_all(struct dw_keeper *k)
 		else if (s->state == DW_SLOT_ENDED)
 			dw_pool_bury(k, s);
 	}
-	while (k->used_n && k->builder_fd >= 0 && dw_keeper_now() < deadline)
+	while ((k->used_n || dw_pack_count(k)) && k->builder_fd >= 0 && dw_keeper_now() < deadline)
 		turn(k);
 	if (k->used_n)
 		fprintf(stderr, "declaw: %u sandboxes could not be taken apart completely\n", k->used_n);

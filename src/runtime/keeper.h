@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The keeper process: a table of slots, an epoll loop, no waiting. Files: keeper.c (start, loop, end), requests.c (what the daemon
- * asks), pool.c (the life of a slot).
+ * asks), pool.c (the life of a slot), pack.c (reading a sandbox's files).
  */
 #pragma once
 
@@ -32,7 +32,7 @@ struct dw_slot {
 	uint32_t number;
 	pid_t pid;
 	int pidfd, control_fd, userns_fd;
-	int root_fd;        /* LIVE: the root of its file system as the agent found it, -1 before */
+	int upper_fd;       /* what holds the upper directories of its overlays; opened before anything ran in it */
 	bool built, parked; /* BUILDING: what has arrived */
 	bool hung_up;       /* BUILDING: the process is gone, or never was */
 	bool frozen;        /* LIVE: frozen, or about to be */
@@ -49,8 +49,21 @@ struct dw_slot {
 struct dw_pending {
 	struct dw_keeper_req req;
 	int reply_fd;
+	int fds[DW_EXTRA_FDS_MAX];
+	unsigned fds_n;
 	int64_t deadline;
 };
+
+/* A process that reads a sandbox's files. */
+struct dw_pack {
+	int pidfd; /* 0: none, so that zero is an empty entry */
+	int report_fd, reply_fd;
+	uint32_t slot;
+	uint64_t max_bytes;
+	int64_t deadline;
+	bool late;
+};
+#define DW_PACKS_MAX 8u
 
 struct dw_keeper {
 	unsigned pool, max_sandboxes;
@@ -71,6 +84,7 @@ struct dw_keeper {
 
 	struct dw_pending pending[DW_PENDING_MAX]; /* a ring */
 	unsigned pending_first, pending_n;
+	struct dw_pack packs[DW_PACKS_MAX];
 	int64_t refill_at, clean_at, backoff_until;
 	unsigned backoff_ms;
 };
@@ -81,6 +95,7 @@ enum dw_keeper_source {
 	DW_SOURCE_BUILDER,
 	DW_SOURCE_PIDFD,
 	DW_SOURCE_CONTROL,
+	DW_SOURCE_PACK,
 };
 
 struct dw_keeper_config {
@@ -107,6 +122,16 @@ void dw_keeper_serve_pending(struct dw_keeper *k);
 /* Answers the oldest waiting create with this error; false when none waits. */
 bool dw_keeper_fail_pending(struct dw_keeper *k, const struct dw_err *err);
 void dw_keeper_expire_pending(struct dw_keeper *k, int64_t now);
+
+/* pack.c */
+/* Takes both descriptors. */
+void dw_pack_start(struct dw_keeper *k, const struct dw_slot *s, uint64_t max_bytes, int out_fd, int reply_fd);
+void dw_pack_on_exit(struct dw_keeper *k, struct dw_pack *p);
+/* Ends what reads this sandbox (0: any). Its callers hear it when it has ended. */
+void dw_pack_end(struct dw_keeper *k, uint32_t number);
+unsigned dw_pack_count(const struct dw_keeper *k);
+/* Ends those that take too long; the next time when one may, or INT64_MAX. */
+int64_t dw_pack_expire(struct dw_keeper *k, int64_t now);
 
 /* pool.c */
 int dw_pool_init(struct dw_keeper *k);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "runtime/runtime.h"
@@ -35,15 +36,31 @@ enum dw_keeper_op {
 	DW_KEEPER_FREEZE, /* also asks again whether it has halted: the keeper does not wait for that */
 	DW_KEEPER_THAW,
 	DW_KEEPER_USAGE,
+	DW_KEEPER_PACK, /* with the file to write to. The keeper does not wait: the answer comes when it is written */
 };
+
+struct dw_attach_rec {
+	uint32_t mode; /* enum dw_attach_mode */
+	char path[DW_ATTACH_PATH_MAX];
+};
+
+/* What a sandbox is given beside the host's template; of each there is a descriptor, in this order: detached mounts, but for the archive. */
+struct dw_extras {
+	uint32_t own_root, layer; /* 0 or 1 */
+	uint32_t attach_n;
+	struct dw_attach_rec attach[DW_ATTACH_MAX];
+};
+#define DW_EXTRA_FDS_MAX (2 + DW_ATTACH_MAX)
 
 struct dw_keeper_req {
 	uint32_t op;   /* enum dw_keeper_op */
-	uint32_t slot; /* CONFIRM, DESTROY, FREEZE, THAW, USAGE */
+	uint32_t slot; /* CONFIRM, DESTROY, FREEZE, THAW, USAGE, PACK */
 	uint32_t memory_mb, pids_max, cpu_percent, disk_mb;
 	uint32_t builder; /* 0 or 1 */
 	char template_name[DW_TEMPLATE_NAME_MAX + 1];
 	char hostname[DW_HOSTNAME_MAX + 1];
+	uint64_t max_bytes;      /* PACK */
+	struct dw_extras extras; /* CREATE: their descriptors follow the one for the reply */
 };
 
 /* The answer to each request, and the keeper's hello (with the gate namespace's descriptor). */
@@ -54,6 +71,7 @@ struct dw_keeper_rep {
 	uint32_t uid_base;
 	uint32_t frozen;                           /* FREEZE: 1 when nothing inside runs any more */
 	uint64_t cpu_us, memory_bytes, disk_bytes; /* USAGE */
+	uint64_t packed_bytes;                     /* PACK */
 	struct dw_err err;
 };
 
@@ -84,7 +102,7 @@ struct dw_builder_rep {
 
 /* From a parked process before it becomes the agent, on the control socket. */
 enum dw_child_tag {
-	DW_CHILD_PARKED = 'P',
+	DW_CHILD_PARKED = 'P', /* with the directory that the overlays' upper directories are in */
 	DW_CHILD_FAILED = 'F',
 	DW_CHILD_READY = 'R', /* by the agent: a datagram of this one byte */
 };
@@ -95,13 +113,23 @@ struct dw_child_msg {
 	int32_t errnum;
 };
 
-/* To a parked process: become this sandbox. With one or two descriptors: the root lower layer, the /usr lower layer. */
+/*
+ * To a parked process: become this sandbox. With descriptors: the root lower layer; the /usr lower layer, unless the root is a template's
+ * own; the archive; for each attachment a mount.
+ */
 struct dw_child_go {
 	uint32_t disk_mb;
-	uint32_t builder;       /* builds images: may mount inside */
-	uint32_t foreign_lower; /* layers are not idmapped: make the writable directories anew, with right owners */
+	uint32_t builder; /* builds images: may mount inside */
+	uint32_t
+		foreign_lower; /* the root layer is not idmapped: make the writable directories anew, with right owners */
 	char hostname[DW_HOSTNAME_MAX + 1];
+	struct dw_extras extras;
 };
+
+static inline size_t dw_go_fds(const struct dw_extras *x)
+{
+	return (x->own_root ? 1 : 2) + x->layer + x->attach_n;
+}
 
 /* uids: 65536 per slot, above every range that useradd hands out. */
 #define DW_UID_BASE       0x10000000u

@@ -7,7 +7,7 @@
 
 #include "core/macros.h"
 
-#define DW_MSG_FDS_MAX 8
+#define DW_MSG_FDS_MAX 16
 
 /* 0 or a negative errno. flags: MSG_DONTWAIT or 0. */
 int DW_MUST_USE dw_msg_send(int sock, const void *rec, size_t n, const int *fds, size_t fds_n, int flags);

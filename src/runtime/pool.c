@@ -79,7 +79,8 @@ static void become_dead(struct dw_keeper *k, struct dw_slot *s)
 		epoll_ctl(k->epoll_fd, EPOLL_CTL_DEL, s->pidfd, NULL);
 	drop_fd(&s->pidfd);
 	drop_fd(&s->userns_fd);
-	drop_fd(&s->root_fd);
+	drop_fd(&s->upper_fd);
+	dw_pack_end(k, s->number);
 	dw_pool_forget_control(k, s);
 	s->state = DW_SLOT_DEAD;
 	s->cleaning = false;
@@ -129,6 +130,7 @@ void dw_pool_kill(struct dw_keeper *k, struct dw_slot *s)
 {
 	leave_state(k, s);
 	s->state = DW_SLOT_DYING;
+	dw_pack_end(k, s->number);
 	dw_pool_forget_control(k, s);
 	/* PID 1 of the namespace: the kernel kills the rest, and PID 1 is not reaped before all of them are. */
 	syscall(SYS_pidfd_send_signal, s->pidfd, SIGKILL, NULL, 0);
@@ -155,7 +157,7 @@ static struct dw_slot *take_free(struct dw_keeper *k)
 			k->last_number = k->last_number % DW_SLOT_MAX + 1;
 		} while (k->by_number[k->last_number]);
 		*s = (struct dw_slot){
-			.number = k->last_number, .pidfd = -1, .control_fd = -1, .userns_fd = -1, .root_fd = -1
+			.number = k->last_number, .pidfd = -1, .control_fd = -1, .userns_fd = -1, .upper_fd = -1
 		};
 		return s;
 	}
@@ -323,9 +325,11 @@ void dw_pool_on_control(struct dw_keeper *k, struct dw_slot *s)
 	ssize_t n = dw_msg_recv(s->control_fd, &m, sizeof(m), fds, &fds_n, MSG_DONTWAIT);
 	if (n == -EAGAIN)
 		return;
+	if (n == sizeof(m) && m.tag == DW_CHILD_PARKED && fds_n == 1)
+		s->upper_fd = DW_TAKE_FD(fds[0]);
 	if (n > 0)
 		dw_close_all(fds, fds_n);
-	if (n == sizeof(m) && m.tag == DW_CHILD_PARKED) {
+	if (n == sizeof(m) && m.tag == DW_CHILD_PARKED && s->upper_fd >= 0) {
 		s->parked = true;
 	} else if (n == sizeof(m) && m.tag == DW_CHILD_FAILED) {
 		s->failed_errnum = m.errnum > 0 ? m.errnum : EIO;

@@ -15,10 +15,41 @@
 #define REFILL_MS         4
 #define REQUESTS_PER_TURN 64
 
-/* Limits, layers, go. 0, or -errno and *step. */
-static int start(const struct dw_keeper *k, const struct dw_slot *s, const struct dw_keeper_req *req,
-		 enum dw_step *step)
+/* The descriptors of a create, in the order of struct dw_child_go; the host's layers are *ret_made first ones. How many, or -errno and *step. */
+static int gather(const struct dw_keeper *k, const struct dw_slot *s, const struct dw_pending *p,
+		  int ret_fds[static DW_MSG_FDS_MAX], int *ret_made, bool *ret_foreign, enum dw_step *step)
 {
+	const struct dw_extras *x = &p->req.extras;
+	bool foreign = false;
+	int n = 0;
+	*ret_foreign = !k->templates.idmap_root;
+	*step = DW_STEP_IDMAP;
+	if (!x->own_root)
+		n = dw_template_lowers(&k->templates, s->userns_fd, ret_fds, step);
+	else if (dw_step_fails(*step))
+		return -EIO;
+	else
+		n = dw_template_dress(&k->templates, p->fds[0], s->userns_fd, ret_foreign);
+	if (n < 0)
+		return n;
+	*ret_made = n;
+	for (unsigned i = 0; i < p->fds_n; i++)
+		ret_fds[n++] = p->fds[i];
+	*step = DW_STEP_ATTACH_CLONE;
+	int r = dw_step_fails(*step) ? -EIO : 0;
+	for (uint32_t i = 0; r == 0 && i < x->attach_n; i++)
+		r = dw_template_dress(&k->templates, p->fds[x->own_root + x->layer + i], s->userns_fd, &foreign);
+	if (r < 0) {
+		dw_close_all(ret_fds, (size_t)*ret_made);
+		return r;
+	}
+	return n;
+}
+
+/* Limits, layers, go. 0, or -errno and *step. */
+static int start(const struct dw_keeper *k, const struct dw_slot *s, const struct dw_pending *p, enum dw_step *step)
+{
+	const struct dw_keeper_req *req = &p->req;
 	const struct dw_limits limits = {
 		.memory_mb = req->memory_mb,
 		.pids_max = req->pids_max,
@@ -28,26 +59,29 @@ static int start(const struct dw_keeper *k, const struct dw_slot *s, const struc
 	int r = dw_step_fails(*step) ? -EIO : dw_cgroups_limit(&k->cgroups, s->number, &limits);
 	if (r < 0)
 		return r;
-	int fds[DW_LOWER_MAX];
-	int n = dw_template_lowers(&k->templates, s->userns_fd, fds, step);
+	int fds[DW_MSG_FDS_MAX];
+	bool foreign;
+	int made = 0, n = gather(k, s, p, fds, &made, &foreign, step);
 	if (n < 0)
 		return n;
 	struct dw_child_go go = {
 		.disk_mb = req->disk_mb,
 		.builder = req->builder,
-		.foreign_lower = !k->templates.idmap_root,
+		.foreign_lower = foreign,
+		.extras = req->extras,
 	};
 	memcpy(go.hostname, req->hostname, sizeof(go.hostname));
 	*step = DW_STEP_GO;
 	r = dw_step_fails(*step) ? -EIO : dw_msg_send(s->control_fd, &go, sizeof(go), fds, (size_t)n, MSG_DONTWAIT);
-	dw_close_all(fds, (size_t)n);
+	dw_close_all(fds, (size_t)made);
 	return r;
 }
 
-static void create_in(struct dw_keeper *k, struct dw_slot *s, const struct dw_pending *p)
+static void create_in(struct dw_keeper *k, struct dw_slot *s, struct dw_pending *p)
 {
 	enum dw_step step = DW_STEP_NONE;
-	int r = start(k, s, &p->req, &step);
+	int r = start(k, s, p, &step);
+	dw_close_all(p->fds, p->fds_n);
 	if (r < 0) {
 		struct dw_err err;
 		dw_err_errno(&err, -r, "cannot start the sandbox, step \"%s\"", dw_runtime_steps[step]);
@@ -64,8 +98,6 @@ static void create_in(struct dw_keeper *k, struct dw_slot *s, const struct dw_pe
 		.uid_base = dw_uid_base(dw_pool_uid_index(k, s)),
 	};
 	r = dw_keeper_reply(p->reply_fd, &rep, s->control_fd);
-	close(s->userns_fd);
-	s->userns_fd = -1;
 	if (r < 0)
 		dw_pool_kill(k, s); /* the caller is gone: nobody would ever destroy it */
 	else
@@ -87,7 +119,9 @@ bool dw_keeper_fail_pending(struct dw_keeper *k, const struct dw_err *err)
 {
 	if (!k->pending_n)
 		return false;
-	int reply_fd = k->pending[k->pending_first].reply_fd;
+	struct dw_pending *p = &k->pending[k->pending_first];
+	int reply_fd = p->reply_fd;
+	dw_close_all(p->fds, p->fds_n);
 	k->pending_first = (k->pending_first + 1) % DW_PENDING_MAX;
 	k->pending_n--;
 	dw_keeper_reply_err(reply_fd, err);
@@ -102,12 +136,15 @@ void dw_keeper_expire_pending(struct dw_keeper *k, int64_t now)
 		dw_keeper_fail_pending(k, &err);
 }
 
-/* The same checks as the client's, because this side has the privileges. Takes reply_fd. */
-static void on_create(struct dw_keeper *k, const struct dw_keeper_req *req, int reply_fd)
+/* The same checks as the client's, because this side has the privileges. Takes the descriptors. */
+static void on_create(struct dw_keeper *k, const struct dw_keeper_req *req, int reply_fd, int *fds, size_t fds_n)
 {
 	struct dw_err err;
+	const struct dw_extras *x = &req->extras;
 	int r = dw_spec_check(req, &err);
-	if (r == 0)
+	if (r == 0 && fds_n != x->own_root + x->layer + x->attach_n)
+		r = dw_err_set(&err, DW_ERR_INVALID, "invalid_spec", "descriptors are missing");
+	if (r == 0 && !x->own_root)
 		r = dw_template_check(req->template_name, &err);
 	if (r == 0 && !k->filled)
 		r = dw_err_set(&err, DW_ERR_UNAVAILABLE, "starting", "the server is still starting");
@@ -117,12 +154,15 @@ static void on_create(struct dw_keeper *k, const struct dw_keeper_req *req, int 
 	if (r == 0 && k->pending_n >= DW_PENDING_MAX)
 		r = dw_err_set(&err, DW_ERR_UNAVAILABLE, "busy", "too many sandboxes are being started; try again");
 	if (r < 0) {
+		dw_close_all(fds, fds_n);
 		dw_keeper_reply_err(reply_fd, &err);
 		return;
 	}
 	unsigned at = (k->pending_first + k->pending_n++) % DW_PENDING_MAX;
-	k->pending[at] =
-		(struct dw_pending){ .req = *req, .reply_fd = reply_fd, .deadline = dw_keeper_now() + DW_PENDING_MS };
+	struct dw_pending *p = &k->pending[at];
+	*p = (struct dw_pending){ .req = *req, .reply_fd = reply_fd, .deadline = dw_keeper_now() + DW_PENDING_MS };
+	for (; p->fds_n < fds_n; p->fds_n++)
+		p->fds[p->fds_n] = fds[p->fds_n];
 	dw_keeper_serve_pending(k);
 }
 
@@ -132,14 +172,8 @@ static void on_confirm(struct dw_keeper *k, uint32_t number)
 	if (!s || (s->state != DW_SLOT_LIVE && s->state != DW_SLOT_ENDED) || s->confirmed)
 		return;
 	s->confirmed = true;
-	if (s->state == DW_SLOT_ENDED) {
+	if (s->state == DW_SLOT_ENDED)
 		dw_pool_tell_exit(k, s);
-		return;
-	}
-	/* Now, while PID 1 is our own program that has just come up: later it could show another root than the sandbox's. */
-	char root[32];
-	snprintf(root, sizeof(root), "/proc/%d/root", s->pid);
-	s->root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
 static void on_destroy(struct dw_keeper *k, uint32_t number, int reply_fd)
@@ -210,10 +244,19 @@ static void on_usage(struct dw_keeper *k, uint32_t number, int reply_fd)
 		.memory_bytes = dw_cgroups_memory_bytes(&k->cgroups, number),
 	};
 	struct statfs fs;
-	/* An overlay answers with what its upper layer is on: the sandbox's tmpfs. */
-	if (s->root_fd >= 0 && fstatfs(s->root_fd, &fs) == 0 && fs.f_blocks >= fs.f_bfree)
+	if (fstatfs(s->upper_fd, &fs) == 0 && fs.f_blocks >= fs.f_bfree)
 		rep.disk_bytes = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
 	dw_keeper_reply(reply_fd, &rep, -1);
+}
+
+/* Takes the descriptors. */
+static void on_pack(struct dw_keeper *k, const struct dw_keeper_req *req, int reply_fd, int out_fd)
+{
+	const struct dw_slot *s = find_live(k, req->slot, reply_fd);
+	if (s)
+		dw_pack_start(k, s, req->max_bytes, out_fd, reply_fd);
+	else
+		close(out_fd);
 }
 
 static void on_check(const struct dw_keeper_req *req, int reply_fd)
@@ -228,21 +271,27 @@ static void on_check(const struct dw_keeper_req *req, int reply_fd)
 	dw_keeper_reply_err(reply_fd, &err);
 }
 
-/* Takes reply_fd, which is -1 for a request without answer. */
-static void dispatch(struct dw_keeper *k, const struct dw_keeper_req *req, int reply_fd)
+/* Takes the descriptors: the one for the reply, if any, and then what the request needs. */
+static void dispatch(struct dw_keeper *k, const struct dw_keeper_req *req, int *fds, size_t fds_n)
 {
-	if (reply_fd < 0) {
+	const size_t want = req->op == DW_KEEPER_PACK ? 2 : 1;
+	if (fds_n == 0) {
 		if (req->op == DW_KEEPER_CONFIRM)
 			on_confirm(k, req->slot);
 		return;
 	}
+	if (req->op != DW_KEEPER_CREATE && fds_n != want) {
+		dw_close_all(fds, fds_n);
+		return;
+	}
+	const int reply_fd = fds[0];
 	switch ((enum dw_keeper_op)req->op) {
 	case DW_KEEPER_FILL:
 		k->filled = true;
 		dw_keeper_reply(reply_fd, &(struct dw_keeper_rep){ 0 }, -1);
 		return;
 	case DW_KEEPER_CREATE:
-		on_create(k, req, reply_fd);
+		on_create(k, req, reply_fd, fds + 1, fds_n - 1);
 		return;
 	case DW_KEEPER_DESTROY:
 		on_destroy(k, req->slot, reply_fd);
@@ -256,6 +305,9 @@ static void dispatch(struct dw_keeper *k, const struct dw_keeper_req *req, int r
 		return;
 	case DW_KEEPER_USAGE:
 		on_usage(k, req->slot, reply_fd);
+		return;
+	case DW_KEEPER_PACK:
+		on_pack(k, req, reply_fd, fds[1]);
 		return;
 	case DW_KEEPER_CONFIRM:
 	case DW_KEEPER_NONE:
@@ -277,8 +329,8 @@ void dw_keeper_on_request(struct dw_keeper *k)
 			k->stopping = true; /* the daemon is gone, or wants us to go */
 			return;
 		}
-		if (n == sizeof(req) && fds_n <= 1)
-			dispatch(k, &req, fds_n ? fds[0] : -1);
+		if (n == sizeof(req) && fds_n <= 1 + DW_EXTRA_FDS_MAX)
+			dispatch(k, &req, fds, fds_n);
 		else
 			dw_close_all(fds, fds_n);
 	}

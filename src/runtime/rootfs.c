@@ -11,6 +11,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "runtime/attach.h"
+#include "runtime/layer.h"
+#include "runtime/names.h"
+
 /* Until the request says how much: room for the directories made ahead. */
 #define STAGE_SIZE_AHEAD   "1m"
 #define STAGE_INODES_AHEAD "1k"
@@ -233,8 +237,12 @@ static int own_directories(void)
 	for (size_t i = 0; i < DW_COUNT(own); i++) {
 		char path[64];
 		snprintf(path, sizeof(path), "/u/root/%s", own[i].path);
-		if (mkdir(path, 0700) < 0 || chmod(path, own[i].mode) < 0 ||
-		    chown(path, own[i].owner, own[i].owner) < 0)
+		if (mkdir(path, 0700) < 0) {
+			if (errno == EEXIST)
+				continue; /* the archive brought it, or that it is gone */
+			return -errno;
+		}
+		if (chmod(path, own[i].mode) < 0 || chown(path, own[i].owner, own[i].owner) < 0)
 			return -errno;
 	}
 	return 0;
@@ -248,16 +256,6 @@ static int size_stage(uint32_t disk_mb)
 	return mount(NULL, "/", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, options) < 0 ? -errno : 0;
 }
 
-static int write_names(const char *hostname)
-{
-	char text[256];
-	snprintf(text, sizeof(text), "%s\n", hostname);
-	int r = write_new("/u/root/etc/hostname", text);
-	snprintf(text, sizeof(text), "127.0.0.1\tlocalhost\n127.0.1.1\t%s\n::1\tlocalhost ip6-localhost ip6-loopback\n",
-		 hostname);
-	return r < 0 ? r : write_new("/u/root/etc/hosts", text);
-}
-
 static int mount_overlay(const char *name, const char *target)
 {
 	char options[128];
@@ -265,38 +263,78 @@ static int mount_overlay(const char *name, const char *target)
 	return mount("overlay", target, "overlay", MS_NOSUID | MS_NODEV, options) < 0 ? -errno : 0;
 }
 
-static int enter_overlays(const struct dw_child_go *go, const int *lower_fds, size_t lower_n)
+/* The writable layer, before it is one: what the archive has, and this sandbox's names. */
+static int fill_upper(const struct dw_child_go *go, int layer_fd)
 {
-	static const char *const lowers[] = { "/l/root", "/l/usr" };
-	dw_assert(lower_n > 0 && lower_n <= DW_COUNT(lowers));
-	int r = size_stage(go->disk_mb);
-	if (r == 0)
-		r = write_names(go->hostname);
-	if (r == 0 && go->foreign_lower)
-		r = own_directories();
-	for (size_t i = 0; r == 0 && i < lower_n; i++) {
-		if (move_mount(lower_fds[i], "", AT_FDCWD, lowers[i], MOVE_MOUNT_F_EMPTY_PATH) < 0)
-			r = -errno;
+	int r = 0;
+	if (layer_fd >= 0) {
+		dw_autoclose int upper = open("/u", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (upper < 0)
+			return -errno;
+		DW_IGNORE(unlinkat(upper, "root/etc", AT_REMOVEDIR)); /* an archive that has none removed it */
+		r = dw_layer_fill(layer_fd, upper);
 	}
 	if (r == 0)
-		r = mount_overlay("root", "/r");
-	if (r == 0 && lower_n > 1)
-		r = mount_overlay("usr", "/r/usr");
-	return r;
+		r = dw_names_write(go->hostname, go->extras.own_root);
+	return r == 0 && go->foreign_lower ? own_directories() : r;
+}
+
+static int enter_overlays(const struct dw_child_go *go, const int *lower_fds)
+{
+	static const char *const lowers[] = { "/l/root", "/l/usr" };
+	const size_t n = go->extras.own_root ? 1 : DW_COUNT(lowers);
+	for (size_t i = 0; i < n; i++) {
+		if (move_mount(lower_fds[i], "", AT_FDCWD, lowers[i], MOVE_MOUNT_F_EMPTY_PATH) < 0)
+			return -errno;
+	}
+	int r = mount_overlay("root", "/r");
+	return r == 0 && n > 1 ? mount_overlay("usr", "/r/usr") : r;
+}
+
+/* A directory to mount on, whatever a template has there. */
+static int make_point(const char *path)
+{
+	struct stat st;
+	if (lstat(path, &st) == 0) {
+		if (S_ISDIR(st.st_mode))
+			return 0;
+		if (unlink(path) < 0)
+			return -errno;
+	}
+	return mkdir(path, 0755) < 0 ? -errno : 0;
 }
 
 static int enter_root(void)
 {
+	int r = make_point("/r/dev");
+	if (r == 0)
+		r = make_point("/r/proc");
+	if (r < 0)
+		return r;
 	if (move_mount(AT_FDCWD, "/dev", AT_FDCWD, "/r/dev", 0) < 0 ||
 	    move_mount(AT_FDCWD, "/proc", AT_FDCWD, "/r/proc", 0) < 0 || chdir("/r") < 0)
 		return -errno;
 	return pivot_here();
 }
 
-int dw_rootfs_enter(const struct dw_child_go *go, const int *lower_fds, size_t lower_n, enum dw_step *ret_step)
+int dw_rootfs_enter(const struct dw_child_go *go, const int *fds, enum dw_step *ret_step)
 {
+	const int *layer = fds + (go->extras.own_root ? 1 : 2), *attach = layer + go->extras.layer;
+	*ret_step = DW_STEP_LAYER;
+	int r = size_stage(go->disk_mb);
+	if (r == 0)
+		r = dw_step_fails(DW_STEP_LAYER) ? -EIO : fill_upper(go, go->extras.layer ? *layer : -1);
+	if (r < 0)
+		return r;
 	*ret_step = DW_STEP_OVERLAY;
-	int r = dw_step_fails(DW_STEP_OVERLAY) ? -EIO : enter_overlays(go, lower_fds, lower_n);
+	r = dw_step_fails(DW_STEP_OVERLAY) ? -EIO : enter_overlays(go, fds);
+	if (r < 0)
+		return r;
+	*ret_step = DW_STEP_ATTACH;
+	if (dw_step_fails(DW_STEP_ATTACH))
+		return -EIO;
+	for (uint32_t i = 0; r == 0 && i < go->extras.attach_n; i++)
+		r = dw_attach_enter("/r", &go->extras.attach[i], attach[i]);
 	if (r < 0)
 		return r;
 	*ret_step = DW_STEP_PIVOT;

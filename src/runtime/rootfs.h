@@ -16,5 +16,5 @@
 /* stage_fd: a directory of the host to mount over. dev_fd: a detached mount, consumed. 0, or -errno and *ret_step. */
 int DW_MUST_USE dw_rootfs_prepare(int stage_fd, int dev_fd, enum dw_step *ret_step);
 
-int DW_MUST_USE dw_rootfs_enter(const struct dw_child_go *go, const int *lower_fds, size_t lower_n,
-				enum dw_step *ret_step);
+/* fds: as struct dw_child_go says, so many as dw_go_fds says. */
+int DW_MUST_USE dw_rootfs_enter(const struct dw_child_go *go, const int *fds, enum dw_step *ret_step);

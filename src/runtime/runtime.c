@@ -3,11 +3,14 @@
 #include "runtime/runtime.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -21,7 +24,8 @@
 #define POOL_DEFAULT 4u
 #define POOL_MAX     1024u
 /* An agent is there after a millisecond. One that is not after this long is broken, or the host is hopelessly overloaded. */
-#define READY_MS 10000
+#define READY_MS       10000
+#define FILL_MS_PER_MB 60
 /* A killed process goes at once, unless the kernel itself holds it (a dead network disk, say). */
 #define DESTROY_MS 15000
 
@@ -160,16 +164,20 @@ static bool wait_readable(int fd, int64_t ms)
 	return r != 0;
 }
 
-/* Sends one request and waits for its answer. 0 and *ret_rep (and *ret_fd when it brought a descriptor, else -1), or -1 with err. */
-static int call(struct dw_runtime *rt, const struct dw_keeper_req *req, struct dw_keeper_rep *ret_rep, int *ret_fd,
-		struct dw_err *err)
+/* Sends one request, with fds, and waits for its answer. 0 and *ret_rep (and *ret_fd when it brought a descriptor, else -1), or -1 with err. */
+static int call_with(struct dw_runtime *rt, const struct dw_keeper_req *req, const int *with, size_t with_n,
+		     struct dw_keeper_rep *ret_rep, int *ret_fd, struct dw_err *err)
 {
 	int pair[2], fds[DW_MSG_FDS_MAX];
 	size_t fds_n = 0;
+	dw_assert(with_n < DW_MSG_FDS_MAX);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return dw_err_errno(err, errno, "socketpair");
 	dw_autoclose int mine = pair[0];
-	int r = dw_msg_send(rt->req_fd, req, sizeof(*req), &pair[1], 1, 0);
+	fds[0] = pair[1];
+	for (size_t i = 0; i < with_n; i++)
+		fds[1 + i] = with[i];
+	int r = dw_msg_send(rt->req_fd, req, sizeof(*req), fds, 1 + with_n, 0);
 	close(pair[1]);
 	if (r < 0)
 		return keeper_gone(err);
@@ -196,6 +204,12 @@ static int call(struct dw_runtime *rt, const struct dw_keeper_req *req, struct d
 	return 0;
 }
 
+static int call(struct dw_runtime *rt, const struct dw_keeper_req *req, struct dw_keeper_rep *ret_rep, int *ret_fd,
+		struct dw_err *err)
+{
+	return call_with(rt, req, NULL, 0, ret_rep, ret_fd, err);
+}
+
 int dw_runtime_fill(struct dw_runtime *rt, struct dw_err *err)
 {
 	struct dw_keeper_rep rep;
@@ -212,13 +226,43 @@ static int copy_text(char *to, size_t cap, const char *from, const char *what, s
 	return 0;
 }
 
+/* What does not fit is the request's fault, not the server's. */
+static int child_error(const struct dw_sandbox_spec *spec, const struct dw_child_msg *m, struct dw_err *err)
+{
+	struct stat st = { 0 };
+	if (m->step == DW_STEP_LAYER && m->errnum == ENOSPC && spec->layer_fd >= 0) {
+		DW_IGNORE(fstat(spec->layer_fd, &st));
+		return dw_err_set(err, DW_ERR_TOO_LARGE, "disk_too_small",
+				  "the snapshot needs about %llu MB of disk, and a sandbox has %u MB",
+				  (unsigned long long)st.st_size / 1000000 + 1, spec->disk_mb);
+	}
+	if (m->step == DW_STEP_ATTACH && m->errnum == ENOSPC)
+		return dw_err_set(err, DW_ERR_TOO_LARGE, "disk_too_small",
+				  "the volumes that are to be copied do not fit on the sandbox's disk of %u MB",
+				  spec->disk_mb);
+	if (m->step == DW_STEP_ATTACH &&
+	    (m->errnum == ENOTDIR || m->errnum == EISDIR || m->errnum == EEXIST || m->errnum == ELOOP))
+		return dw_err_set(err, DW_ERR_UNPROCESSABLE, "invalid_mount_path",
+				  "a volume can not be attached where the template has a file or a link to nowhere");
+	return dw_err_errno(err, m->errnum, "cannot start the sandbox, step \"%s\"", dw_runtime_steps[m->step]);
+}
+
+/* A disk that is filled first takes its time. */
+static int64_t ready_ms(const struct dw_sandbox_spec *spec)
+{
+	bool fills = spec->layer_fd >= 0;
+	for (size_t i = 0; i < spec->attach_n; i++)
+		fills = fills || spec->attach[i].mode == DW_ATTACH_COPY;
+	return READY_MS + (fills ? (int64_t)spec->disk_mb * FILL_MS_PER_MB : 0);
+}
+
 /* Until the agent says that it is ready, or the process says why there is none. */
-static int wait_ready(int agent_fd, struct dw_err *err)
+static int wait_ready(int agent_fd, const struct dw_sandbox_spec *spec, struct dw_err *err)
 {
 	struct dw_child_msg m = { 0 };
 	int fds[DW_MSG_FDS_MAX];
 	size_t fds_n = 0;
-	if (!wait_readable(agent_fd, READY_MS))
+	if (!wait_readable(agent_fd, ready_ms(spec)))
 		return dw_err_set(err, DW_ERR_INTERNAL, "internal", "the sandbox did not become ready in time");
 	ssize_t n = dw_msg_recv(agent_fd, &m, sizeof(m), fds, &fds_n, MSG_DONTWAIT);
 	if (n > 0)
@@ -228,8 +272,57 @@ static int wait_ready(int agent_fd, struct dw_err *err)
 			       ? dw_err_errno(err, EIO, "step \"%s\"", dw_runtime_steps[DW_STEP_READY])
 			       : 0;
 	if (n == sizeof(m) && m.tag == DW_CHILD_FAILED && m.step < DW_STEP__COUNT)
-		return dw_err_errno(err, m.errnum, "cannot start the sandbox, step \"%s\"", dw_runtime_steps[m.step]);
+		return child_error(spec, &m, err);
 	return dw_err_set(err, DW_ERR_INTERNAL, "internal", "the sandbox ended before it was ready");
+}
+
+struct extra_fds {
+	int fds[DW_EXTRA_FDS_MAX];
+	size_t n;
+};
+
+static void extra_fds_done(struct extra_fds *x)
+{
+	dw_close_all(x->fds, x->n);
+}
+
+/* Mounts are copied here: the keeper, in a mount namespace of its own, may not. */
+static int add_mount(struct extra_fds *x, int dir_fd, struct dw_err *err)
+{
+	int fd = open_tree(dir_fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	if (fd < 0)
+		return dw_err_errno(err, errno, "cannot attach a directory");
+	x->fds[x->n++] = fd;
+	return 0;
+}
+
+/* The extras and their descriptors. */
+static int add_extras(const struct dw_sandbox_spec *spec, struct dw_extras *ret, struct extra_fds *ret_fds,
+		      struct dw_err *err)
+{
+	if (spec->attach_n > DW_ATTACH_MAX)
+		return dw_err_set(err, DW_ERR_INVALID, "invalid_spec", "at most %d directories can be attached",
+				  DW_ATTACH_MAX);
+	if (spec->root_fd >= 0 && add_mount(ret_fds, spec->root_fd, err) < 0)
+		return -1;
+	if (spec->layer_fd >= 0) {
+		int fd = fcntl(spec->layer_fd, F_DUPFD_CLOEXEC, 3);
+		if (fd < 0)
+			return dw_err_errno(err, errno, "cannot read the archive");
+		ret_fds->fds[ret_fds->n++] = fd;
+	}
+	*ret = (struct dw_extras){
+		.own_root = spec->root_fd >= 0,
+		.layer = spec->layer_fd >= 0,
+		.attach_n = (uint32_t)spec->attach_n,
+	};
+	for (size_t i = 0; i < spec->attach_n; i++) {
+		ret->attach[i].mode = spec->attach[i].mode;
+		memcpy(ret->attach[i].path, spec->attach[i].path, DW_ATTACH_PATH_MAX);
+		if (add_mount(ret_fds, spec->attach[i].dir_fd, err) < 0)
+			return -1;
+	}
+	return 0;
 }
 
 int dw_runtime_create(struct dw_runtime *rt, const struct dw_sandbox_spec *spec, struct dw_sandbox_handle *ret,
@@ -245,14 +338,13 @@ int dw_runtime_create(struct dw_runtime *rt, const struct dw_sandbox_spec *spec,
 	};
 	struct dw_keeper_rep rep;
 	int agent_fd;
-	if (spec->root_fd >= 0 || spec->layer_fd >= 0 || spec->attach_n)
-		return dw_err_set(err, DW_ERR_UNPROCESSABLE, "unsupported_option",
-				  "templates, archives and attachments of a sandbox are not there yet");
+	__attribute__((cleanup(extra_fds_done))) struct extra_fds extra = { .n = 0 };
 	if (copy_text(req.template_name, sizeof(req.template_name), spec->template_name, "template's name", err) < 0 ||
 	    copy_text(req.hostname, sizeof(req.hostname), spec->hostname, "host name", err) < 0 ||
-	    dw_spec_check(&req, err) < 0 || call(rt, &req, &rep, &agent_fd, err) < 0)
+	    add_extras(spec, &req.extras, &extra, err) < 0 || dw_spec_check(&req, err) < 0 ||
+	    call_with(rt, &req, extra.fds, extra.n, &rep, &agent_fd, err) < 0)
 		return -1;
-	if (agent_fd < 0 || wait_ready(agent_fd, err) < 0) {
+	if (agent_fd < 0 || wait_ready(agent_fd, spec, err) < 0) {
 		if (agent_fd >= 0)
 			close(agent_fd);
 		dw_runtime_destroy(rt, rep.slot, NULL);
@@ -301,6 +393,17 @@ int dw_runtime_usage(struct dw_runtime *rt, uint32_t slot, struct dw_usage *ret,
 	*ret = (struct dw_usage){ .cpu_us = rep.cpu_us,
 				  .memory_bytes = rep.memory_bytes,
 				  .disk_bytes = rep.disk_bytes };
+	return 0;
+}
+
+int dw_runtime_pack(struct dw_runtime *rt, uint32_t slot, int out_fd, uint64_t max_bytes, uint64_t *ret_bytes,
+		    struct dw_err *err)
+{
+	const struct dw_keeper_req req = { .op = DW_KEEPER_PACK, .slot = slot, .max_bytes = max_bytes };
+	struct dw_keeper_rep rep;
+	if (call_with(rt, &req, &out_fd, 1, &rep, NULL, err) < 0)
+		return -1;
+	*ret_bytes = rep.packed_bytes;
 	return 0;
 }
 

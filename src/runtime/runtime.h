@@ -42,6 +42,9 @@ struct dw_attach {
 	char path[DW_ATTACH_PATH_MAX]; /* where: absolute, no "." or ".." and no empty parts; made when absent */
 };
 
+/* Whether the path is as above, and not the root or in /proc, /dev or /sys, which are every sandbox's own. */
+bool dw_attach_path_ok(const char *path);
+
 /* Descriptors are borrowed for the call; one that is not given is -1, not 0. */
 struct dw_sandbox_spec {
 	const char *template_name; /* "base", "python", "node"; with root_fd only a name for messages */
@@ -121,7 +124,7 @@ int DW_MUST_USE dw_runtime_usage(struct dw_runtime *rt, uint32_t slot, struct dw
 /*
  * Writes what the sandbox has changed of its template, and what was copied into it, to out_fd (a regular file, from where it stands) as an
  * archive for layer_fd: a pax tar. Freeze it first, or files that change meanwhile are torn. A process without rights reads it; sockets are left
- * out. *ret_bytes: the archive's length. Thread-safe. NOT_FOUND: it has ended; PAYLOAD "snapshot_too_large": longer than max_bytes;
+ * out. *ret_bytes: the archive's length. Thread-safe. NOT_FOUND: it has ended; TOO_LARGE "snapshot_too_large": longer than max_bytes;
  * INTERNAL. What out_fd has on an error is of no use.
  */
 int DW_MUST_USE dw_runtime_pack(struct dw_runtime *rt, uint32_t slot, int out_fd, uint64_t max_bytes,

@@ -96,7 +96,14 @@ static int open_dev(int templates_fd)
 {
 	dw_autoclose int fd = open_tmpfs(templates_fd, "dev", MS_NOEXEC, "size=64k,nr_inodes=32,mode=755");
 	int r = fd < 0 ? fd : fill_dev(fd);
-	return r < 0 ? r : DW_TAKE_FD(fd);
+	if (r < 0)
+		return r;
+	/* The file system itself, not only the mounts of it: a builder may change how its own mounts are. */
+	char path[40];
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	if (mount(NULL, path, NULL, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NOEXEC, NULL) < 0)
+		return -errno;
+	return DW_TAKE_FD(fd);
 }
 
 static bool can_idmap(int tree_fd, int userns_fd, const char *what)
@@ -221,4 +228,19 @@ int dw_template_lowers(const struct dw_templates *t, int userns_fd, int ret_fds[
 	ret_fds[0] = DW_TAKE_FD(root);
 	ret_fds[1] = DW_TAKE_FD(usr);
 	return DW_LOWER_MAX;
+}
+
+int dw_template_dress(const struct dw_templates *t, int mount_fd, int userns_fd, bool *ret_foreign)
+{
+	static bool said;
+	/* What this host can at all was found out at the start; a file system that is not the host's own may still be unable. */
+	int r = t->idmap_root || t->idmap_usr ? dw_mount_dress(mount_fd, userns_fd, false) : -EINVAL;
+	*ret_foreign = r == -EINVAL || r == -EPERM || r == -EOPNOTSUPP;
+	if (!*ret_foreign)
+		return r;
+	if (!said)
+		fprintf(stderr, "declaw: the file system of templates or volumes has no idmapped mounts: in sandboxes "
+				"their files belong to nobody\n");
+	said = true;
+	return dw_mount_dress(mount_fd, -1, false);
 }

@@ -25,6 +25,12 @@ void dw_templates_close(struct dw_templates *t);
 /* 0, or -1 with unknown_template or template_unavailable. */
 int DW_MUST_USE dw_template_check(const char *name, struct dw_err *err);
 
+/*
+ * Makes a detached mount read-only and its files the namespace's users' - unless its file system has no idmapped mounts: then *ret_foreign,
+ * and stderr hears of it once. 0 or -errno.
+ */
+int DW_MUST_USE dw_template_dress(const struct dw_templates *t, int mount_fd, int userns_fd, bool *ret_foreign);
+
 /* Fresh mounts of the layers for one user namespace. Returns how many; or -errno with the step, and nothing open. */
 int DW_MUST_USE dw_template_lowers(const struct dw_templates *t, int userns_fd, int ret_fds[static DW_LOWER_MAX],
 				   enum dw_step *ret_step);

@@ -72,6 +72,15 @@ static void say_dir(const char *path)
 	closedir(d);
 }
 
+static void say_stat(const char *path)
+{
+	struct stat st;
+	if (lstat(path, &st) < 0)
+		say("error %d", errno);
+	else
+		say("%o %u:%u %ld", (unsigned)st.st_mode, (unsigned)st.st_uid, (unsigned)st.st_gid, (long)st.st_size);
+}
+
 /* Output of a shell command, then its status. */
 static void say_command(const char *command)
 {
@@ -184,6 +193,9 @@ static void serve(char op, const char *arg)
 		break;
 	case 'c':
 		say_command(arg);
+		break;
+	case 't':
+		say_stat(arg);
 		break;
 	case 's':
 		say_calls();
