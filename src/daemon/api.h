@@ -34,6 +34,16 @@ api_handler api_file_list, api_file_exists, api_file_info, api_file_remove, api_
 api_handler api_file_watch;
 /* api_network.c, api_network_log.c */
 api_handler api_network_get, api_network_put, api_network_patch, api_network_suggest, api_network_log;
+/* api_volumes.c, api_volumes_take.c */
+api_handler api_volume_create, api_volume_empty, api_volume_list, api_volume_get, api_volume_delete,
+	api_volume_download;
+api_handler api_volume_ingest, api_volume_files, api_volume_locks, api_volume_commit, api_volume_snapshot;
+struct volume_row;
+struct unpack_counts;
+/* 201: a new volume. */
+int api_volume_made(const struct http_request *rq, struct http_reply *rp, const struct volume_row *v,
+		    const struct unpack_counts *counts, struct dw_err *err);
+extern const struct route_stream api_volume_upload_stream, api_volume_ingest_stream, api_volume_files_stream;
 
 /* What happened before this request is in the log when it returns, and so in the answer. */
 void api_catch_up(const struct http_request *rq);

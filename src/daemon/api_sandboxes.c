@@ -7,6 +7,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/list_query.h"
+#include "daemon/volume_attach.h"
 #include "daemon/token.h"
 
 int api_health(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
@@ -41,6 +42,8 @@ static int add_tokens(const struct app *app, const char *id, json_t *j, struct d
 static int create_as(const struct http_request *rq, struct create_spec *spec, struct record *ret, struct dw_err *err)
 {
 	snprintf(spec->record.owner, sizeof(spec->record.owner), "%s", rq->caller.owner);
+	if (volume_attach(rq->app->volumes, rq->caller.owner, spec, err) < 0)
+		return -1;
 	return manager_create(rq->app->manager, spec, ret, err);
 }
 

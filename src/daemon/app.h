@@ -29,7 +29,8 @@ struct app {
 	struct manager *manager;
 	struct procs *procs;
 	struct idem *idem;
-	atomic_uint ports;                    /* connections to ports inside sandboxes */
+	atomic_uint ports; /* connections to ports inside sandboxes */
+	struct volumes *volumes;
 	char domain[OPTIONS_ENDPOINT_STRLEN]; /* where it listens */
 	char unpack_path[PATH_MAX];           /* of declaw-unpack */
 	int stop_fd;                          /* an eventfd: readable from when the daemon stops; never read */

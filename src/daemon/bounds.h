@@ -146,3 +146,12 @@
 #define DAEMON_UNPACK_STALL_MS 60000 /* in which it takes nothing */
 #define DAEMON_UNPACK_FINISH_MS \
 	900000 /* from the end of the archive to its last entry: its contents may be far larger than it is */
+
+/* Volumes. */
+#define DAEMON_VOLUME_MB      4096u    /* of one, unless the operator says otherwise */
+#define DAEMON_VOLUME_MB_MAX  1048576u /* which is what he can say */
+#define DAEMON_VOLUME_ENTRIES 200000u  /* files and directories of one */
+#define DAEMON_VOLUMES_OWNER  1000u
+#define DAEMON_VOLUME_SPARE   (256ull << 20) /* of the disk, left for the records of the server */
+#define DAEMON_VOLUME_TURN_MS 120000         /* for a turn to unpack */
+#define DAEMON_VOLUME_TAKE_MS 900000         /* to read one out of a sandbox */

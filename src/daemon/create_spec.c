@@ -8,6 +8,7 @@
 
 #include "daemon/network_spec.h"
 #include "daemon/security_spec.h"
+#include "daemon/volumes.h"
 
 void create_spec_done(struct create_spec *s)
 {
@@ -20,6 +21,8 @@ void create_spec_done(struct create_spec *s)
 		close(s->layer_fd);
 	for (size_t i = 0; i < s->attach_n; i++)
 		close(s->attach[i].dir_fd);
+	for (size_t i = 0; i < s->pinned_n; i++)
+		volume_unpin(s->pinned_in, s->pinned[i]);
 	*s = CREATE_SPEC_EMPTY;
 }
 
@@ -184,8 +187,6 @@ static int check_refused(const json_t *body, struct dw_err *err)
 	if (resources && !json_is_null(resources))
 		return dw_err_set(err, DW_ERR_FORBIDDEN, "resources_not_allowed",
 				  "resources can not be chosen by the client");
-	if (!is_empty(json_object_get(body, "volumes")))
-		return unsupported(err, "volumes", "attaching volumes");
 	if (!is_empty(json_object_get(body, "vault_refs")))
 		return unsupported(err, "vault_refs", "a vault");
 	return jsonx_bool(body, "secure", &secure, err);
@@ -198,9 +199,11 @@ int create_spec_parse(const json_t *body, const struct create_rules *rules, stru
 	s.record.doc = record_doc_new();
 	if (!s.record.doc)
 		return dw_err_errno(err, ENOMEM, "reading the request");
-	if (check_refused(body, err) < 0 || read_names(body, &s.record, err) < 0 ||
-	    read_timeout(body, &s.record, err) < 0 || read_maps(body, &s.record, err) < 0 ||
-	    read_lifecycle(body, &s, err) < 0 || security_spec_read(body, rules->strict_security, &security, err) < 0 ||
+	if (check_refused(body, err) < 0 ||
+	    volume_spec_parse(json_object_get(body, "volumes"), &s.volumes, &s.record.doc->volumes, err) < 0 ||
+	    read_names(body, &s.record, err) < 0 || read_timeout(body, &s.record, err) < 0 ||
+	    read_maps(body, &s.record, err) < 0 || read_lifecycle(body, &s, err) < 0 ||
+	    security_spec_read(body, rules->strict_security, &security, err) < 0 ||
 	    read_network(body, security.network, rules->default_allow, &s, err) < 0)
 		return -1;
 	if (!s.record.doc->metadata || !s.record.doc->envs || !s.record.doc->lifecycle)

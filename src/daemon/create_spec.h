@@ -4,6 +4,9 @@
 
 #include "daemon/network_spec.h"
 #include "daemon/record.h"
+#include "daemon/volume_spec.h"
+
+struct volumes;
 
 struct create_spec {
 	struct record record; /* template, name, timeout and the JSON members; the rest is zero */
@@ -12,6 +15,10 @@ struct create_spec {
 	int layer_fd;                           /* what its disk starts with; owned, -1: nothing */
 	struct dw_attach attach[DW_ATTACH_MAX]; /* their descriptors are owned */
 	size_t attach_n;
+	struct volume_spec volumes;                 /* what attach is to be filled with: volume_attach.h */
+	struct volumes *pinned_in;                  /* whose volumes are held until this is done, */
+	char pinned[DW_ATTACH_MAX][RECORD_ID_SIZE]; /* and which */
+	size_t pinned_n;
 	bool pause_on_timeout, auto_resume;
 	json_t *warnings; /* for the client: an array of strings */
 };

@@ -154,7 +154,9 @@ static uint64_t body_limit(const struct http_request *rq)
 {
 	if (rq->route->body == ROUTE_PIPE)
 		return UINT64_MAX;
-	return rq->route->body == ROUTE_STREAM ? DAEMON_RAW_MAX : DAEMON_JSON_MAX;
+	if (rq->route->body != ROUTE_STREAM)
+		return DAEMON_JSON_MAX;
+	return rq->route->stream->limit ? rq->route->stream->limit(rq) : DAEMON_RAW_MAX;
 }
 
 static int too_large(struct http_request *rq, struct dw_err *err)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/bounds.h"
 #include "daemon/jsonx.h"
 #include "daemon/limits_spec.h"
 
@@ -186,6 +187,21 @@ static const char *set_metrics_open(struct options *o, const char *v, size_t n)
 	return set_flag(&o->metrics_open, v, n);
 }
 
+static const char *set_volume_mb(struct options *o, const char *v, size_t n)
+{
+	char digits[16];
+	uint64_t mb;
+	_Static_assert(DAEMON_VOLUME_MB_MAX == 1048576, "as the message says");
+	if (n >= sizeof(digits))
+		return "between 1 and 1048576";
+	memcpy(digits, v, n);
+	digits[n] = '\0';
+	if (!jsonx_uint(digits, DAEMON_VOLUME_MB_MAX, &mb) || mb < 1)
+		return "between 1 and 1048576";
+	o->volume_mb = (uint32_t)mb;
+	return NULL;
+}
+
 static const char *set_log_requests(struct options *o, const char *v, size_t n)
 {
 	static const char *const words[] = {
@@ -228,6 +244,8 @@ static const struct option table[] = {
 	  "sandboxes have no IPv6 at all: no address, no route, no answer to AAAA questions" },
 	{ "--strict-security", "DECLAW_STRICT_SECURITY", NULL, false, set_strict_security, OPTIONS_RUN,
 	  "refuse a sandbox whose security asks for what this server does not have, instead of warning" },
+	{ "--volume-mb", "DECLAW_VOLUME_MB", "N", false, set_volume_mb, 0,
+	  "MiB that one volume may have, packed and unpacked (4096)" },
 	{ "--limit-flows", "DECLAW_LIMIT_FLOWS", "N", false, set_limit_flows, 0,
 	  "flows open at one time in a sandbox whose policy does not say (1024)" },
 	{ "--limit-half-open", "DECLAW_LIMIT_HALF_OPEN", "N", false, set_limit_half_open, 0,
@@ -329,6 +347,7 @@ enum options_result options_parse(struct options *ret, int argc, char *const *ar
 	bool seen[DW_COUNT(table)] = { false };
 	*o = (struct options){ .default_allow = true,
 			       .log_requests = OPTIONS_LOG_ALL,
+			       .volume_mb = DAEMON_VOLUME_MB,
 			       .listen = { .port = 8080 },
 			       .data_dir = "/var/lib/declaw" };
 	const uint8_t loopback[4] = { 127, 0, 0, 1 };

@@ -31,6 +31,7 @@ void record_done(struct record *r)
 	json_decref(doc->network);
 	json_decref(doc->security);
 	json_decref(doc->lifecycle);
+	json_decref(doc->volumes);
 	free(doc);
 }
 
@@ -55,6 +56,8 @@ json_t *record_to_json(const struct record *r, const char *domain)
 			      (int)r->memory_mb, "started_at", clock_iso(r->started_us, started), "end_at",
 			      r->end_us ? clock_iso(r->end_us, end) : NULL, "sandbox_domain", domain, "envd_port",
 			      ENVD_PORT, "guest_ip", r->guest_ip);
+	if (j)
+		json_object_set_new(j, "volumes", doc->volumes ? json_deep_copy(doc->volumes) : json_array());
 	if (j && r->state == RECORD_PAUSED) {
 		char paused[CLOCK_ISO_SIZE];
 		json_object_set_new(j, "paused_at", json_string(clock_iso(r->paused_us, paused)));

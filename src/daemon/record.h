@@ -29,6 +29,7 @@ struct record_doc {
 	atomic_uint refs;
 	json_t *metadata, *envs, *lifecycle; /* objects */
 	json_t *network, *security;          /* as given; NULL for null */
+	json_t *volumes;                     /* an array, as volume_spec.h writes it; NULL for none */
 };
 
 struct record {

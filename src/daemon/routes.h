@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/err.h"
 
@@ -15,7 +16,7 @@ enum route_body {
 	ROUTE_NONE = 0, /* a body is read and ignored */
 	ROUTE_JSON,     /* an object, at most DAEMON_JSON_MAX */
 	ROUTE_BYTES,    /* as many bytes of any kind */
-	ROUTE_STREAM,   /* bytes, at most DAEMON_RAW_MAX, given to the route's stream as they come */
+	ROUTE_STREAM,   /* bytes, up to the stream's limit, given to the route's stream as they come */
 	ROUTE_PIPE,     /* the same, as many as come */
 };
 
@@ -24,6 +25,7 @@ struct route_stream {
 	int (*begin)(struct http_request *rq, struct dw_err *err);
 	int (*data)(struct http_request *rq, const void *p, size_t n, struct dw_err *err);
 	void (*abort)(struct http_request *rq);
+	uint64_t (*limit)(const struct http_request *rq); /* of the bytes; NULL: DAEMON_RAW_MAX */
 };
 
 struct route {

@@ -22,24 +22,21 @@ static const char *const migrations[] = {
 	"CREATE INDEX sandbox_running ON sandbox (id) WHERE state = 'running';",
 	"ALTER TABLE sandbox ADD COLUMN generation INTEGER NOT NULL DEFAULT 1;",
 	"ALTER TABLE sandbox ADD COLUMN owner TEXT NOT NULL DEFAULT 'local';",
+	"CREATE TABLE volume ("
+	" seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, name TEXT NOT NULL,"
+	" archive_bytes INTEGER NOT NULL, bytes INTEGER NOT NULL, files INTEGER NOT NULL, created_us INTEGER NOT NULL"
+	") STRICT;"
+	"CREATE INDEX volume_owner ON volume (owner, seq);"
+	"ALTER TABLE sandbox ADD COLUMN volumes TEXT NOT NULL DEFAULT '[]';",
 };
 
 #define COLUMNS                                                                                                     \
 	"id, template, name, state, reason, timeout_s, vcpus, memory_mb, started_us, end_us, killed_us, guest_ip, " \
-	"metadata, envs, network, security, lifecycle, generation, owner"
+	"metadata, envs, network, security, lifecycle, generation, owner, volumes"
 
-enum statement {
-	ST_INSERT = 0,
-	ST_KILL,
-	ST_NETWORK,
-	ST_REMOVE,
-	ST_LEFTOVERS,
-	ST_GET,
-	ST_OWNER,
-	ST_KILLED,
-	ST_TRIM,
-	ST__COUNT,
-};
+/* In the order of store_volumes.c. */
+#define VOLUME_COLUMNS "id, owner, name, archive_bytes, bytes, files, created_us"
 
 /* Indexed by column of COLUMNS. */
 enum column {
@@ -62,24 +59,31 @@ enum column {
 	COL_LIFECYCLE,
 	COL_GENERATION,
 	COL_OWNER,
+	COL_VOLUMES,
 	COL__COUNT,
 };
 
 /* clang-format off */
 static const char *const statements[] = {
-	[ST_INSERT] = "INSERT INTO sandbox (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-	[ST_KILL] = "UPDATE sandbox SET state = 'killed', reason = ?2, timeout_s = ?3, end_us = ?4, killed_us = ?5 "
+	[STATE_ST_INSERT] = "INSERT INTO sandbox (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	[STATE_ST_KILL] = "UPDATE sandbox SET state = 'killed', reason = ?2, timeout_s = ?3, end_us = ?4, killed_us = ?5 "
 		    "WHERE id = ?1 AND state = 'running'",
-	[ST_NETWORK] = "UPDATE sandbox SET network = ?2, generation = ?3 WHERE id = ?1",
-	[ST_REMOVE] = "DELETE FROM sandbox WHERE id = ?1",
-	[ST_LEFTOVERS] = "UPDATE sandbox SET state = 'killed', reason = ?1, killed_us = ?2 WHERE state = 'running'",
-	[ST_GET] = "SELECT " COLUMNS " FROM sandbox WHERE id = ?1",
-	[ST_OWNER] = "SELECT owner FROM sandbox WHERE id = ?1",
-	[ST_KILLED] = "SELECT " COLUMNS " FROM sandbox WHERE state = 'killed' ORDER BY seq",
-	[ST_TRIM] = "DELETE FROM sandbox WHERE state = 'killed' AND seq <= (SELECT max(seq) FROM sandbox) - ?1",
+	[STATE_ST_NETWORK] = "UPDATE sandbox SET network = ?2, generation = ?3 WHERE id = ?1",
+	[STATE_ST_REMOVE] = "DELETE FROM sandbox WHERE id = ?1",
+	[STATE_ST_LEFTOVERS] = "UPDATE sandbox SET state = 'killed', reason = ?1, killed_us = ?2 WHERE state = 'running'",
+	[STATE_ST_GET] = "SELECT " COLUMNS " FROM sandbox WHERE id = ?1",
+	[STATE_ST_OWNER] = "SELECT owner FROM sandbox WHERE id = ?1",
+	[STATE_ST_KILLED] = "SELECT " COLUMNS " FROM sandbox WHERE state = 'killed' ORDER BY seq",
+	[STATE_ST_TRIM] = "DELETE FROM sandbox WHERE state = 'killed' AND seq <= (SELECT max(seq) FROM sandbox) - ?1",
+	[STATE_ST_VOLUME_INSERT] = "INSERT INTO volume (" VOLUME_COLUMNS ") VALUES (?,?,?,?,?,?,?)",
+	[STATE_ST_VOLUME_REMOVE] = "DELETE FROM volume WHERE id = ?1",
+	[STATE_ST_VOLUME_GET] = "SELECT " VOLUME_COLUMNS " FROM volume WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)",
+	[STATE_ST_VOLUME_LIST] = "SELECT " VOLUME_COLUMNS " FROM volume WHERE ?1 IS NULL OR owner = ?1 "
+				 "ORDER BY seq DESC LIMIT ?2 OFFSET ?3",
+	[STATE_ST_VOLUME_COUNT] = "SELECT count(*) FROM volume WHERE ?1 IS NULL OR owner = ?1",
 };
 /* clang-format on */
-_Static_assert(DW_COUNT(statements) == ST__COUNT, "a statement for each");
+_Static_assert(DW_COUNT(statements) == STATE_ST__COUNT, "a statement for each");
 
 /* Kills between two looks for records that are too old. */
 #define TRIM_EVERY 1024u
@@ -112,7 +116,7 @@ int store_open(const char *dir, struct store **ret, struct dw_err *err)
 	if (!s)
 		return dw_err_errno(err, ENOMEM, "opening the store");
 	snprintf(path, sizeof(path), "%.*s/state.db", PATH_MAX - 64, dir);
-	int r = sql_open(&s->state, path, migrations, DW_COUNT(migrations), statements, ST__COUNT, err);
+	int r = sql_open(&s->state, path, migrations, DW_COUNT(migrations), statements, STATE_ST__COUNT, err);
 	if (r == 0) {
 		sqlite3_wal_hook(s->state.db, on_commit, s);
 		snprintf(path, sizeof(path), "%.*s/log.db", PATH_MAX - 64, dir);
@@ -137,7 +141,7 @@ void store_close(struct store *s)
 
 /* The JSON members as text, alive while a statement is bound to them. */
 struct texts {
-	char *metadata, *envs, *network, *security, *lifecycle;
+	char *metadata, *envs, *network, *security, *lifecycle, *volumes;
 };
 
 static char *dump(const json_t *j)
@@ -152,6 +156,7 @@ static void texts_done(struct texts *t)
 	free(t->network);
 	free(t->security);
 	free(t->lifecycle);
+	free(t->volumes);
 }
 
 static void bind_record(sqlite3_stmt *st, const struct record *r, const struct texts *t)
@@ -176,6 +181,7 @@ static void bind_record(sqlite3_stmt *st, const struct record *r, const struct t
 	sql_text(st, COL_LIFECYCLE + 1, t->lifecycle);
 	sqlite3_bind_int64(st, COL_GENERATION + 1, (sqlite3_int64)r->generation);
 	sql_text(st, COL_OWNER + 1, r->owner);
+	sql_text(st, COL_VOLUMES + 1, t->volumes);
 }
 
 int store_sandbox_insert(struct store *s, const struct record *r, struct dw_err *err)
@@ -186,9 +192,10 @@ int store_sandbox_insert(struct store *s, const struct record *r, struct dw_err 
 		.network = dump(r->doc->network),
 		.security = dump(r->doc->security),
 		.lifecycle = dump(r->doc->lifecycle),
+		.volumes = r->doc->volumes ? dump(r->doc->volumes) : strdup("[]"),
 	};
 	pthread_mutex_lock(&s->state.lock);
-	sqlite3_stmt *st = s->state.stmt[ST_INSERT];
+	sqlite3_stmt *st = s->state.stmt[STATE_ST_INSERT];
 	bind_record(st, r, &t);
 	int ret = sql_run(&s->state, st, "storing the sandbox", err);
 	pthread_mutex_unlock(&s->state.lock);
@@ -197,14 +204,14 @@ int store_sandbox_insert(struct store *s, const struct record *r, struct dw_err 
 
 static int trim(struct store *s, struct dw_err *err)
 {
-	sqlite3_bind_int64(s->state.stmt[ST_TRIM], 1, DAEMON_KILLED_ROWS);
-	return sql_run(&s->state, s->state.stmt[ST_TRIM], "removing old records", err);
+	sqlite3_bind_int64(s->state.stmt[STATE_ST_TRIM], 1, DAEMON_KILLED_ROWS);
+	return sql_run(&s->state, s->state.stmt[STATE_ST_TRIM], "removing old records", err);
 }
 
 int store_sandbox_kill(struct store *s, const struct record *r, struct dw_err *err)
 {
 	pthread_mutex_lock(&s->state.lock);
-	sqlite3_stmt *st = s->state.stmt[ST_KILL];
+	sqlite3_stmt *st = s->state.stmt[STATE_ST_KILL];
 	sql_text(st, 1, r->id);
 	sql_text(st, 2, r->reason);
 	sqlite3_bind_int64(st, 3, r->timeout_s);
@@ -220,7 +227,7 @@ int store_sandbox_kill(struct store *s, const struct record *r, struct dw_err *e
 int store_sandbox_network(struct store *s, const char *id, const char *network, uint64_t generation, struct dw_err *err)
 {
 	pthread_mutex_lock(&s->state.lock);
-	sqlite3_stmt *st = s->state.stmt[ST_NETWORK];
+	sqlite3_stmt *st = s->state.stmt[STATE_ST_NETWORK];
 	sql_text(st, 1, id);
 	sql_text(st, 2, network);
 	sqlite3_bind_int64(st, 3, (sqlite3_int64)generation);
@@ -232,7 +239,7 @@ int store_sandbox_network(struct store *s, const char *id, const char *network, 
 void store_sandbox_remove(struct store *s, const char *id)
 {
 	pthread_mutex_lock(&s->state.lock);
-	sqlite3_stmt *st = s->state.stmt[ST_REMOVE];
+	sqlite3_stmt *st = s->state.stmt[STATE_ST_REMOVE];
 	sql_text(st, 1, id);
 	/* A row that stays is found again at the next start and marked killed. */
 	DW_IGNORE(sql_run(&s->state, st, "", NULL));
@@ -242,7 +249,7 @@ void store_sandbox_remove(struct store *s, const char *id)
 int store_kill_leftovers(struct store *s, const char *reason, int64_t now_us, int *ret_n, struct dw_err *err)
 {
 	pthread_mutex_lock(&s->state.lock);
-	sqlite3_stmt *st = s->state.stmt[ST_LEFTOVERS];
+	sqlite3_stmt *st = s->state.stmt[STATE_ST_LEFTOVERS];
 	sql_text(st, 1, reason);
 	sqlite3_bind_int64(st, 2, now_us);
 	int ret = sql_run(&s->state, st, "marking sandboxes of a previous life", err);
@@ -292,13 +299,14 @@ static int read_row(sqlite3_stmt *st, struct record *r, struct dw_err *err)
 	r->doc->network = load(st, COL_NETWORK);
 	r->doc->security = load(st, COL_SECURITY);
 	r->doc->lifecycle = load(st, COL_LIFECYCLE);
+	r->doc->volumes = load(st, COL_VOLUMES);
 	return 0;
 }
 
 int store_sandbox_get(struct store *s, const char *id, struct record *ret, struct dw_err *err)
 {
 	pthread_mutex_lock(&s->state.lock);
-	sqlite3_stmt *st = s->state.stmt[ST_GET];
+	sqlite3_stmt *st = s->state.stmt[STATE_ST_GET];
 	sql_text(st, 1, id);
 	int step = sqlite3_step(st);
 	int r = 0;
@@ -315,7 +323,7 @@ int store_sandbox_get(struct store *s, const char *id, struct record *ret, struc
 int store_sandbox_owner(struct store *s, const char *id, char ret[static DAEMON_OWNER_MAX + 1], struct dw_err *err)
 {
 	pthread_mutex_lock(&s->state.lock);
-	sqlite3_stmt *st = s->state.stmt[ST_OWNER];
+	sqlite3_stmt *st = s->state.stmt[STATE_ST_OWNER];
 	sql_text(st, 1, id);
 	const int step = sqlite3_step(st);
 	int r = 0;
@@ -334,7 +342,7 @@ int store_sandbox_owner(struct store *s, const char *id, char ret[static DAEMON_
 int store_killed_each(struct store *s, void (*visit)(void *arg, const struct record *r), void *arg, struct dw_err *err)
 {
 	pthread_mutex_lock(&s->state.lock);
-	sqlite3_stmt *st = s->state.stmt[ST_KILLED];
+	sqlite3_stmt *st = s->state.stmt[STATE_ST_KILLED];
 	int step, ret = 0;
 	while (ret == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
 		auto_record struct record r = { 0 };

@@ -71,6 +71,25 @@ struct store {
 int store_log_open(struct store_log *l, const char *path, struct dw_err *err);
 void store_log_close(struct store_log *l);
 
+/* Statements of state.db, in the order of its table in store.c. */
+enum state_statement {
+	STATE_ST_INSERT = 0,
+	STATE_ST_KILL,
+	STATE_ST_NETWORK,
+	STATE_ST_REMOVE,
+	STATE_ST_LEFTOVERS,
+	STATE_ST_GET,
+	STATE_ST_OWNER,
+	STATE_ST_KILLED,
+	STATE_ST_TRIM,
+	STATE_ST_VOLUME_INSERT,
+	STATE_ST_VOLUME_REMOVE,
+	STATE_ST_VOLUME_GET,
+	STATE_ST_VOLUME_LIST,
+	STATE_ST_VOLUME_COUNT,
+	STATE_ST__COUNT,
+};
+
 /* Statements of log.db, in the order of its table in log_sql.c. */
 enum log_statement {
 	LOG_ST_INSERT = 0,

@@ -8,8 +8,8 @@
 
 #include "core/macros.h"
 
-/* Only trees that we made are removed; none is this deep. */
-#define REMOVE_DEPTH_MAX 64
+/* Only trees that we made are removed, those out of archives among them; none is this deep. */
+#define REMOVE_DEPTH_MAX 160
 
 static void remove_entry(int dir_fd, const char *name, unsigned depth)
 {

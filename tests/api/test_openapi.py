@@ -174,6 +174,15 @@ def test_answers_look_as_described(daemon, document):
     for below in ("", "/api-keys", "/wallet", "/usage", "/usage/daily", "/deposits", "/overview"):
         ask("GET", "/accounts/local" + below, "/accounts/{owner}" + below)
         ask("GET", "/accounts/other" + below, "/accounts/{owner}" + below)
+    volume = ask("POST", "/volumes?name=x", "/volumes").json["volume_id"]
+    ask("POST", "/volumes?name=x", "/volumes", "no archive")
+    ask("POST", "/volumes/empty?name=y", "/volumes/empty")
+    ask("GET", "/volumes", "/volumes")
+    for below in ("", "/download", "/files/list", "/locks"):
+        ask("GET", f"/volumes/{volume}{below}", "/volumes/{volume_id}" + below)
+    ask("DELETE", f"/volumes/{volume}", "/volumes/{volume_id}")
+    ask("GET", f"/volumes/{volume}", "/volumes/{volume_id}")
+    ask("POST", "/volumes/ingest?name=x", "/volumes/ingest", "x")
     key = ask("POST", "/accounts/local/api-keys", "/accounts/{owner}/api-keys", {"name": "x"}).json["key_id"]
     ask("DELETE", f"/accounts/local/api-keys/{key}", "/accounts/{owner}/api-keys/{key_id}")
     for below in ("", "/status", "/metrics", "/commands", "/network", "/network/log", "/network/suggest", "/files/list?path=/etc", "/files/info?path=/etc", "/files/exists?path=/none", "/files?path=/none", "/files/raw?path=/etc/passwd"):
@@ -193,6 +202,9 @@ def test_answers_look_as_described(daemon, document):
     on("PUT", "/network", {"allow_out": ["example.org"], "blocked": "reject"})
     on("PATCH", "/timeout", {"timeout": 700})
     on("PATCH", "/timeout", {"timeout": "x"})
+    on("POST", "/volumes/snapshot?path=/etc")
+    on("POST", "/volumes/snapshot?path=/proc")
+    on("POST", "/volumes/vol-none0000/commit", None, "/volumes/{volume_id}/commit")
     on("POST", "/pause")
     on("POST", "/commands", {"cmd": "true"})
     ask("GET", f"/sandboxes/{made}", one)

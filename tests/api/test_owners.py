@@ -56,6 +56,8 @@ SANDBOX_ROUTES = {
     ("GET", "/sandboxes/{id}/network/suggest"),
     ("ANY", "/sandboxes/{id}/ports/{port}"),
     ("ANY", "/sandboxes/{id}/ports/{port}/{rest...}"),
+    ("POST", "/sandboxes/{id}/volumes/snapshot"),
+    ("POST", "/sandboxes/{id}/volumes/{volume_id}/commit"),
 }
 # The others, with the test below (or elsewhere) that shows what they tell another owner.
 OTHER_ROUTES = {
@@ -75,6 +77,25 @@ OTHER_ROUTES = {
     ("POST", "/sandboxes"): "test_idempotency_keys_are_an_owners_own",
     ("GET", "/sandboxes"): "test_lists_show_ones_own",
     ("POST", "/sandboxes/kill-many"): "test_kill_many_does_not_know_others",
+    ("POST", "/volumes"): "test_volumes.py",
+    ("GET", "/volumes"): "test_volumes.py",
+    ("POST", "/volumes/empty"): "test_volumes.py",
+    ("POST", "/volumes/ingest"): "test_volumes.py",
+    ("GET", "/volumes/{volume_id}"): "test_volumes.py",
+    ("DELETE", "/volumes/{volume_id}"): "test_volumes.py",
+    ("GET", "/volumes/{volume_id}/download"): "test_volumes.py",
+    ("PUT", "/volumes/{volume_id}/files/raw"): "test_volumes.py",
+    ("GET", "/volumes/{volume_id}/files/raw"): "test_volumes.py",
+    ("GET", "/volumes/{volume_id}/files/list"): "test_volumes.py",
+    ("GET", "/volumes/{volume_id}/files/info"): "test_volumes.py",
+    ("GET", "/volumes/{volume_id}/files/exists"): "test_volumes.py",
+    ("DELETE", "/volumes/{volume_id}/files"): "test_volumes.py",
+    ("PATCH", "/volumes/{volume_id}/files"): "test_volumes.py",
+    ("POST", "/volumes/{volume_id}/files/mkdir"): "test_volumes.py",
+    ("GET", "/volumes/{volume_id}/locks"): "test_volumes.py",
+    ("POST", "/volumes/{volume_id}/locks"): "test_volumes.py",
+    ("DELETE", "/volumes/{volume_id}/locks"): "test_volumes.py",
+    ("POST", "/volumes/{volume_id}/locks/renew"): "test_volumes.py",
 }
 
 
@@ -125,7 +146,7 @@ def test_every_route_is_listed():
 
 def path_of(pattern, sandbox_id):
     filled = pattern.replace("{id}", sandbox_id)
-    for word in ("{pid}", "{cmd_id}", "{port}", "{rest...}"):
+    for word in ("{pid}", "{cmd_id}", "{port}", "{rest...}", "{volume_id}"):
         filled = filled.replace(word, "1")
     assert "{" not in filled
     return filled + "?path=/etc/hostname"

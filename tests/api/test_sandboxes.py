@@ -90,7 +90,7 @@ BAD_CREATES = [
     ({"security": {"policy_json": "{"}}, 400, "invalid_json", "security.policy_json"),
     ({"lifecycle": {"on_timeout": "sleep"}}, 400, "invalid_field", "lifecycle.on_timeout"),
     ({"lifecycle": {"on_timeout": None, "auto_resume": "yes"}}, 400, "invalid_field", "auto_resume"),
-    ({"volumes": [{"volume_id": "v", "mount_path": "/v"}]}, 400, "unsupported_option", "volumes"),
+    ({"volumes": [{"volume_id": "v"}]}, 400, "invalid_field", "volumes[0].mount_path"),
     ({"vault_refs": {"A": "vault://a/b/c"}}, 400, "unsupported_option", "vault_refs"),
     ({"resources": {"vcpus": 64}}, 403, "resources_not_allowed", "resources"),
 ]

@@ -56,7 +56,7 @@ static const struct row rows[] = {
 	OK("auto_resume", "{\"lifecycle\":{\"auto_resume\":true}}"),
 	BAD("auto_resume of a word", "{\"lifecycle\":{\"auto_resume\":\"yes\"}}", "invalid_field", "auto_resume"),
 	BAD("lifecycle of a list", "{\"lifecycle\":[]}", "invalid_field", "lifecycle"),
-	BAD("volumes", "{\"volumes\":[{\"volume_id\":\"v\"}]}", "unsupported_option", "volumes"),
+	BAD("volumes", "{\"volumes\":[{\"volume_id\":\"v\"}]}", "invalid_field", "volumes[0].mount_path"),
 	BAD("vault_refs", "{\"vault_refs\":{\"A\":\"vault://t/e/n\"}}", "unsupported_option", "vault_refs"),
 	{ "resources", "{\"resources\":{}}", "resources_not_allowed", "resources", DW_ERR_FORBIDDEN },
 	OK("security off", "{\"security\":{\"pii\":{\"enabled\":false},\"injection_defense\":null,\"transformations\":[]}}"),
