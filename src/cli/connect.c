@@ -5,10 +5,10 @@
  * and the new size, one at a time as well. The sandbox's terminal ends when the user leaves.
  */
 #include <errno.h>
-#include <openssl/evp.h>
 #include <string.h>
 #include <time.h>
 
+#include "cli/base64.h"
 #include "cli/keys.h"
 #include "cli/process.h"
 #include "cli/sandbox.h"
@@ -49,20 +49,6 @@ static json_t *size_json(void)
 	return json_pack("{si si}", "cols", (int)cols, "rows", (int)rows);
 }
 
-/* The bytes of base64 text, in place. False for what is none. */
-static bool decode(char *text, size_t n, size_t *ret_n)
-{
-	const size_t pad = n && text[n - 1] == '=' ? (n > 1 && text[n - 2] == '=' ? 2 : 1) : 0;
-
-	if (n % 4 || strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/") != n - pad)
-		return false;
-	const int got = n ? EVP_DecodeBlock((unsigned char *)text, (const unsigned char *)text, (int)n) : 0;
-	if (got < 0)
-		return false;
-	*ret_n = (size_t)got - pad;
-	return true;
-}
-
 /* 1 where nobody reads it any more. */
 static int show(const json_t *event, struct dw_err *err)
 {
@@ -75,7 +61,7 @@ static int show(const json_t *event, struct dw_err *err)
 		return 0;
 	if (!text)
 		return call_no_memory(err);
-	if (!decode(text, n, &bytes))
+	if (!base64_decode(text, n, &bytes))
 		return call_bad_answer(err);
 	return call_put(STDOUT_FILENO, text, bytes, err);
 }

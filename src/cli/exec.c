@@ -2,12 +2,13 @@
 /* declaw sandbox exec: a command in a sandbox, its output as it comes. Its connection is its life: when it ends, so does the command. */
 #include <string.h>
 
-#include "cli/process.h"
+#include "cli/exec_input.h"
 #include "cli/sandbox.h"
 #include "cli/text.h"
 
 struct job {
 	struct process process;
+	bool input; /* ours is the command's */
 
 	struct events events;
 	struct dw_err *err; /* of the sink that is running */
@@ -15,7 +16,15 @@ struct job {
 	int code;
 };
 
+static int set_input(void *to, const char *value, struct dw_err *err)
+{
+	(void)value, (void)err;
+	((struct job *)to)->input = true;
+	return 0;
+}
+
 static const struct cli_option options[] = {
+	{ "-i", NULL, set_input, "give it this standard input" },
 	{ "--user", "USER", process_set_user, "who runs it (user)" },
 	{ "--cwd", "FOLDER", process_set_cwd, "where it runs (the user's home)" },
 	{ "--env", "NAME=VALUE", process_add_env, "a variable, over those of the sandbox; repeatable" },
@@ -30,6 +39,8 @@ static int check(void *job, struct dw_err *err)
 	for (size_t i = 1; i < j->process.call.word_n; i++)
 		if (call_check_utf8("the command", j->process.call.word[i], err) < 0)
 			return -1;
+	if (j->input && j->process.timeout)
+		return call_invalid(err, "--timeout does not go with -i: run `timeout SECONDS COMMAND` in the sandbox");
 	return process_check(job, err);
 }
 
@@ -148,9 +159,17 @@ static bool no_such_route(const struct dw_err *err)
 	       (err->kind == DW_ERR_NOT_FOUND && strcmp(err->code, "route_not_found") == 0);
 }
 
-static int run(void *job, struct dw_err *err)
+static int run_with_input(struct job *j, struct dw_err *err)
 {
-	struct job *j = job;
+	json_t *body = make_body(j, false);
+	const int r = body ? exec_with_input(&j->process, body, err) : call_no_memory(err);
+
+	json_decref(body);
+	return r;
+}
+
+static int run_without_input(struct job *j, struct dw_err *err)
+{
 	dw_autofree char *path = client_path(j->process.call.word[0], "/commands/stream");
 	json_t *body = make_body(j, true);
 	const struct client_request rq = {
@@ -172,6 +191,13 @@ static int run(void *job, struct dw_err *err)
 		return dw_err_set(err, DW_ERR_INTERNAL, "connection_broken",
 				  "the connection broke before the command's end, and the command with it");
 	return j->code;
+}
+
+static int run(void *job, struct dw_err *err)
+{
+	struct job *j = job;
+
+	return j->input ? run_with_input(j, err) : run_without_input(j, err);
 }
 
 static const struct call_command command = {

@@ -1,5 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
 #include "cli/cli.h"
+
+/* One that the caller closed would be the next that is opened, a socket perhaps, and get what is written for it. */
+static void open_standard_files(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		abort();
+	close(fd);
+}
 
 static const struct cli_command commands[] = {
 	{ "sandbox", cli_sandbox, "sandboxes: make, list, use, end" },
@@ -11,5 +28,6 @@ static const struct cli_command commands[] = {
 
 int main(int argc, char **argv)
 {
+	open_standard_files();
 	return cli_dispatch("declaw", "The command line of declaw.", commands, DW_COUNT(commands), argc, argv);
 }

@@ -51,6 +51,25 @@ def test_its_life(declaw):
     assert b"killed" in declaw("sandbox", "exec", name, "true", code=1).stderr
 
 
+def test_exec_with_input(declaw, sandbox):
+    data = bytes(range(256)) * 20_000
+    done = declaw("sandbox", "exec", "-i", sandbox, "--env", "A=b", "--", "sh", "-c", 'cat; echo "$A $WHO" >&2; exit 9', code=9, input=data)
+    assert (done.stdout, done.stderr) == (data, b"b me\n")
+    # One that ends without having read it all.
+    assert declaw("sandbox", "exec", "-i", sandbox, "--", "head", "-c", "3", input=data).stdout == data[:3]
+    assert b"true" not in declaw("sandbox", "exec", "-i", sandbox, "--", "cat", input=b"").stdout
+
+
+def test_exec_with_input_that_is_left(declaw, sandbox):
+    words = [declaw.program, "sandbox", "exec", "-i", sandbox, "--", "sh", "-c", "echo here; exec sleep 4242"]
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=declaw.env, preexec_fn=heed) as p:
+        assert p.stdout.readline() == b"here\n"
+        p.send_signal(signal.SIGINT)
+        assert p.wait(15) == -signal.SIGINT
+    declaw("sandbox", "exec", sandbox, "--", "pgrep", "-f", "sleep 4242", code=1)
+
+
 def test_refusals(declaw, sandbox):
     assert b"unauthorized" in declaw("sandbox", "list", code=4, env={"DECLAW_API_KEY": "wrong"}).stderr
     declaw("sandbox", "info", "sbx-missing", code=1)

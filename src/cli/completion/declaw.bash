@@ -24,7 +24,7 @@ _declaw() {
 		"sandbox create") words="--template --timeout --allow --deny --network --env --metadata --on-timeout --auto-resume --json --url --domain --api-key-file --help" ;;
 		"sandbox list") words="--state --metadata -q --json --url --domain --api-key-file --help" ;;
 		"sandbox info") words="--json --url --domain --api-key-file --help" ;;
-		"sandbox exec") words="--user --cwd --env --timeout --json --url --domain --api-key-file --help" ;;
+		"sandbox exec") words="-i --user --cwd --env --timeout --json --url --domain --api-key-file --help" ;;
 		"sandbox connect") words="--user --cwd --env --timeout --url --domain --api-key-file --help" ;;
 		"sandbox pause") words="--json --url --domain --api-key-file --help" ;;
 		"sandbox resume") words="--json --url --domain --api-key-file --help" ;;
