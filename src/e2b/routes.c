@@ -38,6 +38,12 @@ static const struct route table[] = {
 	{ "POST",   "/e2b/process.Process/CloseStdin", e2b_process_close_stdin, ROUTE_JSON, .admit = e2b_admit },
 	{ "POST",   "/e2b/process.Process/SendSignal", e2b_process_signal,  ROUTE_JSON,  .admit = e2b_admit },
 	{ "POST",   "/e2b/process.Process/Update",     e2b_process_update,  ROUTE_JSON,  .admit = e2b_admit },
+	{ "POST",   "/e2b/filesystem.Filesystem/Stat", e2b_file_stat,       ROUTE_JSON,  .admit = e2b_admit },
+	{ "POST",   "/e2b/filesystem.Filesystem/MakeDir", e2b_file_make_dir, ROUTE_JSON, .admit = e2b_admit },
+	{ "POST",   "/e2b/filesystem.Filesystem/Move", e2b_file_move,       ROUTE_JSON,  .admit = e2b_admit },
+	{ "POST",   "/e2b/filesystem.Filesystem/ListDir", e2b_file_list,    ROUTE_JSON,  .admit = e2b_admit },
+	{ "POST",   "/e2b/filesystem.Filesystem/Remove", e2b_file_remove,   ROUTE_JSON,  .admit = e2b_admit },
+	{ "POST",   "/e2b/filesystem.Filesystem/WatchDir", e2b_file_watch,  ROUTE_BYTES, .admit = e2b_admit },
 	{ "POST",   "/e2b/process.Process/StreamInput", e2b_process_stream_input, ROUTE_BYTES,
 	  .admit = e2b_refuse_stream_input },
 };
