@@ -23,6 +23,16 @@ api_handler api_stdio_start, api_stdio_stream, api_stdio_stdin, api_stdio_stdin_
 /* api_ports.c */
 api_handler api_port;
 extern const struct route_stream api_port_stream;
+/* The same for a request that names its port in another way. */
+struct api_port_where {
+	uint16_t port;
+	const char *target; /* what the server inside gets of the request line's: "", or from a '/' or '?' on */
+	const char *prefix; /* of the path, which was taken away */
+	bool with_token;    /* it may pass also where the network has no public traffic */
+};
+int DW_MUST_USE api_port_begin(struct http_request *rq, const struct api_port_where *where, struct dw_err *err);
+int api_port_data(struct http_request *rq, const void *p, size_t n, struct dw_err *err);
+void api_port_abort(struct http_request *rq);
 /* api_files.c */
 api_handler api_file_read, api_file_write, api_file_upload, api_file_batch;
 extern const struct route_stream api_file_upload_stream;

@@ -71,8 +71,8 @@ static void watch_client(int fd)
 }
 
 /* What the sandbox's network says of its ports. NOT_FOUND, GONE, FORBIDDEN "public_traffic_off". */
-static int read_network(const struct http_request *rq, uint16_t port, char host[static PORT_HOST_MAX + 1],
-			struct dw_err *err)
+static int read_network(const struct http_request *rq, const struct api_port_where *where,
+			char host[static PORT_HOST_MAX + 1], struct dw_err *err)
 {
 	auto_record struct record r = { 0 };
 	host[0] = '\0';
@@ -82,24 +82,22 @@ static int read_network(const struct http_request *rq, uint16_t port, char host[
 	if (r.state == RECORD_KILLED)
 		return 0;
 	const char *mask = json_string_value(json_object_get(r.doc->network, "mask_request_host"));
-	if (json_is_false(json_object_get(r.doc->network, "allow_public_traffic")))
+	if (!where->with_token && json_is_false(json_object_get(r.doc->network, "allow_public_traffic")))
 		return dw_err_set(err, DW_ERR_FORBIDDEN, "public_traffic_off",
 				  "the sandbox's network has allow_public_traffic false: its ports can not be reached");
 	if (mask && port_host_ok(mask))
-		port_host_fill(mask, port, host);
+		port_host_fill(mask, where->port, host);
 	return 0;
 }
 
-static int check_port(const struct http_request *rq, uint16_t *ret, const char **ret_target, struct dw_err *err)
+static int read_path(const struct http_request *rq, struct api_port_where *ret, struct dw_err *err)
 {
-	if (port_number(rq->part, ret, err) < 0)
+	if (port_number(rq->part, &ret->port, err) < 0)
 		return -1;
-	if (*ret == DAEMON_PORT_RESERVED)
-		return dw_err_set(err, DW_ERR_FORBIDDEN, "reserved_port", "port %u is reserved", DAEMON_PORT_RESERVED);
 	if (!rq->target)
 		return dw_err_errno(err, ENOMEM, "reading the request");
-	*ret_target = port_target(rq->target, rq->id, rq->part);
-	return *ret_target
+	ret->target = port_target(rq->target, rq->id, rq->part);
+	return ret->target
 		       ? 0
 		       : dw_err_set(err, DW_ERR_INVALID, "invalid_request",
 				    "what stands in the path before the port's own part must not be percent-encoded");
@@ -127,19 +125,25 @@ static int connect_and_send(struct http_request *rq, struct port_head *h, uint16
 	return port_conn_send(&e->conn, buf, w.len, err);
 }
 
-static int port_begin(struct http_request *rq, struct dw_err *err)
+int api_port_begin(struct http_request *rq, const struct api_port_where *where, struct dw_err *err)
 {
-	char host[PORT_HOST_MAX + 1], client[DW_ADDR_STRLEN], prefix[2 * ROUTE_ID_SIZE + 32];
+	char host[PORT_HOST_MAX + 1], client[DW_ADDR_STRLEN];
 	struct port_head h = {
-		.method = rq->method, .host = host, .domain = http_domain(rq), .prefix = prefix, .client = client
+		.method = rq->method,
+		.target = where->target,
+		.host = host,
+		.domain = http_domain(rq),
+		.prefix = where->prefix,
+		.client = client,
 	};
-	uint16_t port;
 	dw_autofree struct fields *f = calloc(1, sizeof(*f));
 	struct port_exchange *e = rq->stream = calloc(1, sizeof(*e));
 	if (!f || !e)
 		return dw_err_errno(err, ENOMEM, "passing the request on");
 	e->conn.op.fd = -1;
-	if (check_port(rq, &port, &h.target, err) < 0 || read_network(rq, port, host, err) < 0)
+	if (where->port == DAEMON_PORT_RESERVED)
+		return dw_err_set(err, DW_ERR_FORBIDDEN, "reserved_port", "port %u is reserved", DAEMON_PORT_RESERVED);
+	if (read_network(rq, where, host, err) < 0)
 		return -1;
 	f->rq = rq;
 	MHD_get_connection_values_n(rq->conn, MHD_HEADER_KIND, add_field, f);
@@ -149,12 +153,21 @@ static int port_begin(struct http_request *rq, struct dw_err *err)
 	h.field = f->field;
 	h.field_n = f->n;
 	h.tls = rq->app->options.tls_cert[0];
-	snprintf(prefix, sizeof(prefix), "/sandboxes/%s/ports/%s", rq->id, rq->part);
 	client_address(rq, client);
-	return connect_and_send(rq, &h, port, err);
+	return connect_and_send(rq, &h, where->port, err);
 }
 
-static int port_data(struct http_request *rq, const void *p, size_t n, struct dw_err *err)
+static int port_begin(struct http_request *rq, struct dw_err *err)
+{
+	char prefix[2 * ROUTE_ID_SIZE + 32];
+	struct api_port_where where = { .prefix = prefix };
+	if (read_path(rq, &where, err) < 0)
+		return -1;
+	snprintf(prefix, sizeof(prefix), "/sandboxes/%s/ports/%s", rq->id, rq->part);
+	return api_port_begin(rq, &where, err);
+}
+
+int api_port_data(struct http_request *rq, const void *p, size_t n, struct dw_err *err)
 {
 	struct port_exchange *e = rq->stream;
 	char size[24];
@@ -166,7 +179,7 @@ static int port_data(struct http_request *rq, const void *p, size_t n, struct dw
 	return port_conn_send(&e->conn, "\r\n", 2, err);
 }
 
-static void port_abort(struct http_request *rq)
+void api_port_abort(struct http_request *rq)
 {
 	port_exchange_free(rq->stream);
 	rq->stream = NULL;
@@ -174,8 +187,8 @@ static void port_abort(struct http_request *rq)
 
 const struct route_stream api_port_stream = {
 	.begin = port_begin,
-	.data = port_data,
-	.abort = port_abort,
+	.data = api_port_data,
+	.abort = api_port_abort,
 };
 
 int api_port(struct http_request *rq, struct http_reply *rp, struct dw_err *err)

@@ -188,7 +188,10 @@ static int admit(struct http_request *rq, struct dw_err *err)
 /* What can be said from the head alone: the key first, so that strangers learn nothing about paths. */
 static int check_head(struct http_request *rq, const char *method, const char *path, struct dw_err *err)
 {
-	rq->table = route_table_of(&rq->app->routes, path);
+	const struct route_tables *all = &rq->app->routes;
+	rq->table = all->choose ? all->choose(rq) : NULL;
+	if (!rq->table)
+		rq->table = route_table_of(all, path);
 	enum route_match m =
 		route_find(rq->table, method, path, &rq->route, rq->id, rq->part, rq->allow, sizeof(rq->allow));
 	rq->drain_max = DAEMON_DRAIN_ANON_MAX;

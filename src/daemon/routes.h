@@ -61,6 +61,8 @@ struct route_table {
 struct route_tables {
 	const struct route_table *const *table;
 	size_t n;
+	/* The table of a request that is told by its head and not by its path; NULL for others. May be NULL. */
+	const struct route_table *(*choose)(const struct http_request *rq);
 };
 
 enum route_match {

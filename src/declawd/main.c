@@ -285,8 +285,8 @@ static void bound_malloc(void)
 	mallopt(M_TRIM_THRESHOLD, DAEMON_MALLOC_KEPT);
 }
 
-static const struct route_table *const tables[] = { &e2b_routes, &e2b_signed_routes, &daemon_routes };
-static const struct route_tables all_routes = { .table = tables, .n = DW_COUNT(tables) };
+static const struct route_table *const tables[] = { &e2b_routes, &e2b_signed_routes, &e2b_port_routes, &daemon_routes };
+static const struct route_tables all_routes = { .table = tables, .n = DW_COUNT(tables), .choose = e2b_choose };
 
 static void print_routes(void)
 {

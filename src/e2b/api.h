@@ -25,5 +25,10 @@ int e2b_refuse_stream_input(struct http_request *rq, struct dw_err *err);
 api_handler e2b_file_read, e2b_file_write;
 extern const struct route_stream e2b_upload_stream;
 
+/* ports.c */
+bool e2b_port_is_asked(const struct http_request *rq);
+int DW_MUST_USE e2b_port_admit(struct http_request *rq, struct dw_err *err);
+extern const struct route_stream e2b_port_stream;
+
 /* fail.c: how errors look. {"code": <HTTP status>, "message", "error_code": <our code>} */
 struct MHD_Response *e2b_fail(const struct http_request *rq, unsigned *status);

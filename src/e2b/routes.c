@@ -53,9 +53,21 @@ static const struct route signed_table[] = {
 	{ "GET",    "/files",                      e2b_file_read,    ROUTE_NONE, .admit = files_admit },
 	{ "POST",   "/files",                      e2b_file_write,   ROUTE_STREAM, &e2b_upload_stream, .admit = files_admit },
 };
+
+static const struct route port_table[] = {
+	{ ROUTE_ANY, "/{rest...}",                 api_port,         ROUTE_PIPE, &e2b_port_stream, .admit = e2b_port_admit },
+};
 /* clang-format on */
 
 const struct route_table e2b_routes = { .prefix = "/e2b", .route = table, .n = DW_COUNT(table), .fail = e2b_fail };
 const struct route_table e2b_signed_routes = {
 	.prefix = "/files", .route = signed_table, .n = DW_COUNT(signed_table), .fail = e2b_fail
 };
+const struct route_table e2b_port_routes = {
+	.prefix = " ", .route = port_table, .n = DW_COUNT(port_table), .fail = e2b_fail
+};
+
+const struct route_table *e2b_choose(const struct http_request *rq)
+{
+	return e2b_port_is_asked(rq) ? &e2b_port_routes : NULL;
+}

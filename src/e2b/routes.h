@@ -10,3 +10,7 @@
 extern const struct route_table e2b_routes;
 /* At the root: URLs of one file, signed with a sandbox's token. */
 extern const struct route_table e2b_signed_routes;
+/* Requests to ports of a sandbox, which name it by Host or by headers: no path belongs to it, so its prefix is one that none has. */
+extern const struct route_table e2b_port_routes;
+/* struct route_tables's choose: that table, or NULL. */
+const struct route_table *e2b_choose(const struct http_request *rq);

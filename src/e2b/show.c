@@ -15,20 +15,14 @@ static bool set(json_t *obj, const char *key, json_t *value_take)
 	return json_object_set_new(obj, key, value_take) == 0;
 }
 
-/* Only where a port asks for it, as theirs. */
-static bool needs_traffic_token(const struct record *r)
-{
-	return json_is_false(json_object_get(r->doc->network, "allow_public_traffic"));
-}
-
 json_t *show_made(const struct http_request *rq, const struct record *r)
 {
 	char envd[TOKEN_SIZE], traffic[TOKEN_SIZE];
 	token_make(rq->app, TOKEN_ENVD, r->id, envd);
 	token_make(rq->app, TOKEN_TRAFFIC, r->id, traffic);
-	return json_pack("{ss ss ss ss ss ss ss? ss}", "sandboxID", r->id, "templateID", r->template_name, "alias",
+	return json_pack("{ss ss ss ss ss ss ss ss}", "sandboxID", r->id, "templateID", r->template_name, "alias",
 			 r->template_name, "clientID", CLIENT, "envdVersion", E2B_ENVD_VERSION, "envdAccessToken", envd,
-			 "trafficAccessToken", needs_traffic_token(r) ? traffic : NULL, "domain", http_domain(rq));
+			 "trafficAccessToken", traffic, "domain", http_domain(rq));
 }
 
 json_t *show_listed(const struct record *r)

@@ -44,7 +44,7 @@ def ends_in(shown):
 
 def test_a_create_is_answered_with_the_ways_to_it(daemon, one):
     assert one["templateID"] == one["alias"] == "base" and one["envdVersion"] == "0.6.1"
-    assert len(one["envdAccessToken"]) >= 32 and one["trafficAccessToken"] is None
+    assert len(one["envdAccessToken"]) >= 32 and one["trafficAccessToken"] != one["envdAccessToken"]
     assert one["domain"] == f"{daemon.host}:{daemon.port}" and one["clientID"]
 
 
