@@ -102,8 +102,8 @@ void assert_agent_idle(void);
 		assert_memory_equal((a).out.p, text, strlen(text)); \
 	} while (0)
 
-extern const struct CMUnitTest file_dir_tests[], watch_tests[];
-extern const size_t file_dir_tests_n, watch_tests_n;
+extern const struct CMUnitTest file_dir_tests[], exec_life_tests[], watch_tests[];
+extern const size_t file_dir_tests_n, exec_life_tests_n, watch_tests_n;
 extern const struct CMUnitTest exec_tests[], file_tests[], pty_tests[], signal_tests[], connect_tests[];
 extern const size_t exec_tests_n, file_tests_n, pty_tests_n, signal_tests_n, connect_tests_n;
 extern bool drive_is_pid1;

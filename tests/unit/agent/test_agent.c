@@ -14,7 +14,8 @@ static const struct {
 	const char *name;
 	const struct CMUnitTest *tests;
 	const size_t *n;
-} groups[] = { GROUP(exec), GROUP(file), GROUP(file_dir), GROUP(watch), GROUP(pty), GROUP(signal), GROUP(connect) };
+} groups[] = { GROUP(exec),  GROUP(exec_life), GROUP(file),   GROUP(file_dir),
+	       GROUP(watch), GROUP(pty),       GROUP(signal), GROUP(connect) };
 
 static int run_groups(const char *only)
 {
