@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "agent/agent.h"
+
 /* Four ways to leave the foreground: a job, one of its own group, one of its own session, and a grandchild. */
 static const char spread[] =
 	"sleep 1000 & echo $!; set -m; sleep 1000 & echo $!; set +m; setsid sleep 1000 & echo $!\n"
@@ -113,7 +115,7 @@ static void many_at_one_time(void **state)
 
 static void too_many_at_one_time_are_refused(void **state)
 {
-	enum { MAX = 256 };
+	enum { MAX = DW_AGENT_OPS_MAX };
 	int socks[MAX];
 	for (unsigned i = 0; i < MAX; i++)
 		socks[i] = op_open();
