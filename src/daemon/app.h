@@ -28,6 +28,7 @@ struct app {
 	struct store *store;
 	struct manager *manager;
 	struct procs *procs;
+	struct watchers *watchers; /* e2b/watchers.h */
 	struct idem *idem;
 	atomic_uint ports; /* connections to ports inside sandboxes */
 	struct volumes *volumes;

@@ -23,6 +23,7 @@
 #include "daemon/volumes.h"
 #include "daemon/token.h"
 #include "e2b/routes.h"
+#include "e2b/watchers.h"
 
 enum exit_code {
 	EXIT_CODE_OK = 0,
@@ -163,7 +164,8 @@ static int start_manager(struct app *app, struct dw_err *err)
 		.on_keeper_lost = on_keeper_lost,
 		.arg = app,
 	};
-	if (manager_new(&config, &app->manager, err) < 0 || procs_new(&app->procs, err) < 0)
+	if (manager_new(&config, &app->manager, err) < 0 || procs_new(&app->procs, err) < 0 ||
+	    watchers_new(&app->watchers, err) < 0)
 		return -1;
 	app->idem = idem_new();
 	if (!app->idem)
@@ -256,6 +258,7 @@ static void stop(struct daemon *d)
 	if (d->http)
 		http_quiesce(d->http, DAEMON_STOP_GRACE_MS - FINISH_MS);
 	http_stop(d->http);
+	watchers_free(app->watchers);
 	procs_free(app->procs);
 	if (app->manager)
 		manager_kill_all(app->manager, "server stopped");

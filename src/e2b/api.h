@@ -17,6 +17,7 @@ api_handler e2b_list, e2b_list_v1, e2b_network_put;
 api_handler e2b_process_list, e2b_process_input, e2b_process_close_stdin, e2b_process_signal, e2b_process_update;
 api_handler e2b_process_start, e2b_process_connect, e2b_process_stream_input;
 /* rpc_files.c, rpc_files_list.c, rpc_watch.c */
+api_handler e2b_watcher_create, e2b_watcher_events, e2b_watcher_remove; /* rpc_watchers.c */
 api_handler e2b_file_stat, e2b_file_make_dir, e2b_file_move, e2b_file_remove, e2b_file_list, e2b_file_watch;
 /* rpc_process_start.c: an admission */
 int e2b_refuse_stream_input(struct http_request *rq, struct dw_err *err);

@@ -44,6 +44,9 @@ static const struct route table[] = {
 	{ "POST",   "/e2b/filesystem.Filesystem/ListDir", e2b_file_list,    ROUTE_JSON,  .admit = e2b_admit },
 	{ "POST",   "/e2b/filesystem.Filesystem/Remove", e2b_file_remove,   ROUTE_JSON,  .admit = e2b_admit },
 	{ "POST",   "/e2b/filesystem.Filesystem/WatchDir", e2b_file_watch,  ROUTE_BYTES, .admit = e2b_admit },
+	{ "POST",   "/e2b/filesystem.Filesystem/CreateWatcher", e2b_watcher_create, ROUTE_JSON, .admit = e2b_admit },
+	{ "POST",   "/e2b/filesystem.Filesystem/GetWatcherEvents", e2b_watcher_events, ROUTE_JSON, .admit = e2b_admit },
+	{ "POST",   "/e2b/filesystem.Filesystem/RemoveWatcher", e2b_watcher_remove, ROUTE_JSON, .admit = e2b_admit },
 	{ "POST",   "/e2b/process.Process/StreamInput", e2b_process_stream_input, ROUTE_BYTES,
 	  .admit = e2b_refuse_stream_input },
 };

@@ -235,3 +235,74 @@ def test_the_token_alone_opens(envd):
     with pytest.raises(CallError) as wrong:
         watch(e, "/tmp")
     assert wrong.value.status == 401
+
+
+def fetched(envd, watcher, n):
+    """At least n events, by as many calls as it takes."""
+    found = []
+    deadline = time.monotonic() + 10
+    while len(found) < n and time.monotonic() < deadline:
+        found += call(envd, "GetWatcherEvents", watcherId=watcher)["events"]
+    return found
+
+
+def test_a_watcher_that_is_asked(envd, folder):
+    watcher = call(envd, "CreateWatcher", path=folder, recursive=True)["watcherId"]
+    assert call(envd, "GetWatcherEvents", watcherId=watcher) == {"events": []}
+    envd.run(f"cd {folder}; echo x > f; mkdir d; touch d/g")
+    found = fetched(envd, watcher, 4)
+    assert [(e["type"], e["name"]) for e in found][:3] == [("EVENT_TYPE_CREATE", "f"), ("EVENT_TYPE_WRITE", "f"), ("EVENT_TYPE_CREATE", "d")]
+    assert ("EVENT_TYPE_CREATE", "d/g") in [(e["type"], e["name"]) for e in found]
+    assert all("entry" not in e for e in found)
+    assert call(envd, "RemoveWatcher", watcher_id=watcher) == {}
+    for method in ("GetWatcherEvents", "RemoveWatcher"):
+        assert fails("not_found", envd, method, watcherId=watcher).status == 404
+
+
+def test_a_watcher_with_entries(envd, folder):
+    watcher = call(envd, "CreateWatcher", path=folder, include_entry=True)["watcherId"]
+    envd.run(f"printf hello > {folder}/f")
+    assert fetched(envd, watcher, 2)[0]["entry"]["path"] == f"{folder}/f"
+    call(envd, "RemoveWatcher", watcherId=watcher)
+
+
+def test_the_end_of_what_a_watcher_watches(envd, folder):
+    envd.run(f"mkdir {folder}/d")
+    watcher = call(envd, "CreateWatcher", path=f"{folder}/d")["watcherId"]
+    envd.run(f"touch {folder}/d/f; rm -r {folder}/d")
+    # What came before the end is told first, and the end as often as it is asked for.
+    assert fetched(envd, watcher, 1)[0]["type"] == "EVENT_TYPE_CREATE"
+    for _ in range(2):
+        assert eventually(lambda: ended(envd, watcher))
+    call(envd, "RemoveWatcher", watcherId=watcher)
+
+
+def ended(envd, watcher):
+    try:
+        call(envd, "GetWatcherEvents", watcherId=watcher)
+    except CallError as e:
+        assert e.code == "not_found" and "removed" in e.message
+        return True
+    return False
+
+
+def test_whose_watcher_it_is(envd, daemon, folder):
+    watcher = call(envd, "CreateWatcher", path=folder)["watcherId"]
+    other = Envd(daemon, daemon.create())
+    for method in ("GetWatcherEvents", "RemoveWatcher"):
+        fails("not_found", other, method, watcherId=watcher)
+        fails("invalid_argument", envd, method, watcherId=1)
+        fails("not_found", envd, method)
+    call(envd, "RemoveWatcher", watcherId=watcher)
+    fails("not_found", envd, "CreateWatcher", path=f"{folder}/none")
+
+
+def test_so_many_watchers_and_no_more(daemon):
+    e = Envd(daemon, daemon.create())
+    made = [call(e, "CreateWatcher", path="/tmp")["watcherId"] for _ in range(16)]
+    assert fails("resource_exhausted", e, "CreateWatcher", path="/tmp").status == 429
+    call(e, "RemoveWatcher", watcherId=made[0])
+    call(e, "CreateWatcher", path="/tmp")
+    # They go with their sandbox.
+    assert daemon.request("DELETE", f"/sandboxes/{e.id}").status == 200
+    assert fails("unavailable", e, "GetWatcherEvents", watcherId=made[1]).status == 502
