@@ -64,3 +64,5 @@ int cli_network(int argc, char *const *argv);
 int cli_policy(int argc, char *const *argv);
 /* sandbox.c */
 int cli_sandbox(int argc, char *const *argv);
+/* volume.c */
+int cli_volume(int argc, char *const *argv);

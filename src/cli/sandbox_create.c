@@ -14,7 +14,7 @@ struct job {
 	const char *template, *network, *on_timeout;
 	long timeout;
 	bool auto_resume;
-	json_t *allow, *deny, *env, *metadata;
+	json_t *allow, *deny, *env, *metadata, *volumes;
 };
 
 static int set_template(void *to, const char *value, struct dw_err *err)
@@ -65,6 +65,25 @@ static int add_metadata(void *to, const char *value, struct dw_err *err)
 	return call_add_pair(&((struct job *)to)->metadata, value, err);
 }
 
+/* ID:PATH, and ":ro" behind it for one that is read in place. */
+static int add_volume(void *to, const char *value, struct dw_err *err)
+{
+	struct job *j = to;
+	struct place p;
+	if (!place_parse(value, &p) || !*p.id || p.path[0] != '/')
+		return call_invalid(err, "it is VOLUME:/PATH or VOLUME:/PATH:ro");
+	if (call_check_utf8("the path", p.path, err) < 0)
+		return -1;
+	const size_t n = strlen(p.path);
+	const bool ro = n > 3 && strcmp(p.path + n - 3, ":ro") == 0;
+	json_t *one = json_pack("{ss ss%}", "volume_id", p.id, "mount_path", p.path, ro ? n - 3 : n);
+	if (one && ro && json_object_set_new(one, "mode", json_string("mount-ro")) < 0)
+		json_decref(DW_TAKE(one));
+	if (!j->volumes)
+		j->volumes = json_array();
+	return one && json_array_append_new(j->volumes, one) == 0 ? 0 : call_no_memory(err);
+}
+
 static const struct cli_option options[] = {
 	{ "--template", "NAME", set_template, "what it is made from (base)" },
 	{ "--timeout", "SECONDS", set_timeout, "how long it may run (300)" },
@@ -74,6 +93,8 @@ static const struct cli_option options[] = {
 	  "JSON: a network object, to which --allow and --deny add; - is standard input" },
 	{ "--env", "NAME=VALUE", add_env, "a variable that its commands see; repeatable" },
 	{ "--metadata", "NAME=VALUE", add_metadata, "what the server keeps with it; repeatable" },
+	{ "--volume", "ID:PATH[:ro]", add_volume,
+	  "a volume: a copy of it at PATH, or with :ro the volume itself, to be read; repeatable" },
 	{ "--on-timeout", "kill|pause", set_on_timeout, "what happens when its time is up (kill)" },
 	{ "--auto-resume", NULL, set_auto_resume, "a command or file operation wakes it when it is paused" },
 	CALL_OPTIONS,
@@ -142,7 +163,8 @@ static int create_body(struct job *j, json_t *body, struct dw_err *err)
 	bool ok = (!j->template || set(body, "template", json_string(j->template))) &&
 		  (!j->timeout || set(body, "timeout", json_integer(j->timeout))) &&
 		  (!j->env || set(body, "envs", json_incref(j->env))) &&
-		  (!j->metadata || set(body, "metadata", json_incref(j->metadata)));
+		  (!j->metadata || set(body, "metadata", json_incref(j->metadata))) &&
+		  (!j->volumes || set(body, "volumes", json_incref(j->volumes)));
 	if (ok && (j->on_timeout || j->auto_resume))
 		ok = set(body, "lifecycle",
 			 json_pack("{ss* sb}", "on_timeout", j->on_timeout, "auto_resume", j->auto_resume));
@@ -208,5 +230,6 @@ int sandbox_create(int argc, char *const *argv)
 	json_decref(j.deny);
 	json_decref(j.env);
 	json_decref(j.metadata);
+	json_decref(j.volumes);
 	return code;
 }

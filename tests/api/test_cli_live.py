@@ -159,3 +159,22 @@ def test_a_terminal(declaw, sandbox):
             break
     assert p.wait(10) == 5 and b"in-42" in shown, shown
     os.close(ours)
+
+
+def test_volumes(declaw, tmp_path):
+    (tmp_path / "data/d").mkdir(parents=True)
+    (tmp_path / "data/a b").write_text("hello")
+    (tmp_path / "data/d/f").write_bytes(os.urandom(300_000))
+    volume = declaw("volume", "create", "live one", str(tmp_path / "data")).stdout.decode().strip()
+    assert volume in declaw("volume", "ls", "-q").stdout.decode().split() and b"live one" in declaw("volume", "info", volume).stdout
+    name = declaw("sandbox", "create", "--volume", f"{volume}:/data", "--volume", f"{volume}:/ro:ro").stdout.decode().strip()
+    assert declaw("sandbox", "exec", name, "--", "sh", "-c", "cat '/data/a b'; cmp /data/d/f /ro/d/f; echo new > /data/new; ls /ro").stdout == b"helloa b\nd\n"
+    assert b"mounted" in declaw("volume", "rm", volume, code=1).stderr
+    after = declaw("volume", "commit", name, volume).stdout.decode().strip()
+    again = declaw("volume", "snapshot", f"{name}:/data/d", "--name", "part").stdout.decode().strip()
+    declaw("volume", "download", after, str(tmp_path / "after.tar.gz"))
+    assert subprocess.run(["tar", "-xzOf", str(tmp_path / "after.tar.gz"), "new"], capture_output=True, check=True).stdout == b"new\n"
+    rows = {r["volume_id"]: r for r in json.loads(declaw("volume", "ls", "--json").stdout)["volumes"]}
+    assert rows[after]["name"] == "live one-commit" and rows[after]["file_count"] == 3 and rows[again]["file_count"] == 1
+    declaw("sandbox", "kill", "--wait", name)
+    declaw("volume", "rm", volume, after, again)

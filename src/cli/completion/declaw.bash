@@ -10,18 +10,19 @@ _declaw() {
 		;;
 	esac
 	if ((COMP_CWORD == 1)); then
-		words="sandbox files network key policy --help --version"
+		words="sandbox files network volume key policy --help --version"
 	elif ((COMP_CWORD == 2)); then
 		case ${COMP_WORDS[1]} in
 		sandbox) words="create list info exec connect pause resume snapshot restore kill --help" ;;
 		files) words="cp cat ls rm --help" ;;
 		network) words="get set allow deny log suggest --help" ;;
+		volume) words="create ls info download snapshot commit rm --help" ;;
 		key) words="create list revoke --help" ;;
 		policy) words="check --help" ;;
 		esac
 	elif [[ $word == -* ]]; then
 		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
-		"sandbox create") words="--template --timeout --allow --deny --network --env --metadata --on-timeout --auto-resume --json --url --domain --api-key-file --help" ;;
+		"sandbox create") words="--template --timeout --allow --deny --network --env --metadata --volume --on-timeout --auto-resume --json --url --domain --api-key-file --help" ;;
 		"sandbox list") words="--state --metadata -q --json --url --domain --api-key-file --help" ;;
 		"sandbox info") words="--json --url --domain --api-key-file --help" ;;
 		"sandbox exec") words="-i --user --cwd --env --timeout --json --url --domain --api-key-file --help" ;;
@@ -41,6 +42,13 @@ _declaw() {
 		"network deny") words="--remove --generation --json --url --domain --api-key-file --help" ;;
 		"network log") words="--follow --verdict --would --reason --proto --name --addr --port --since --until --limit --before --json --url --domain --api-key-file --help" ;;
 		"network suggest") words="--policy --json --url --domain --api-key-file --help" ;;
+		"volume create") words="-q --json --url --domain --api-key-file --help" ;;
+		"volume ls") words="-q --json --url --domain --api-key-file --help" ;;
+		"volume info") words="--json --url --domain --api-key-file --help" ;;
+		"volume download") words="-q --url --domain --api-key-file --help" ;;
+		"volume snapshot") words="--name --json --url --domain --api-key-file --help" ;;
+		"volume commit") words="--name --json --url --domain --api-key-file --help" ;;
+		"volume rm") words="--json --url --domain --api-key-file --help" ;;
 		"key create") words="--name --owner --data --json --help" ;;
 		"key list") words="--owner --data --json --help" ;;
 		"key revoke") words="--data --json --help" ;;
@@ -49,14 +57,22 @@ _declaw() {
 	else
 		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
 		"sandbox create" | "sandbox list" | key* | policy*) ;;
+		"volume info" | "volume rm" | "volume download") words=$(declaw volume ls -q 2> /dev/null) ;;
+		"volume commit")
+			if ((COMP_CWORD == 3)); then
+				words=$(declaw sandbox list -q 2> /dev/null)
+			else
+				words=$(declaw volume ls -q 2> /dev/null)
+			fi
+			;;
 		sandbox* | network*) words=$(declaw sandbox list -q 2> /dev/null) ;;
-		files*)
+		files* | "volume snapshot")
 			words=$(declaw sandbox list -q 2> /dev/null)
 			words=${words:+${words//$'\n'/: }:}
 			;;
 		esac
 		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
-		"files cp" | "network set" | policy*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+		"files cp" | "network set" | "volume create" | "volume download" | policy*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 		esac
 	fi
 	local found
