@@ -90,6 +90,11 @@ void proc_finished(struct proc *p);
 /* Forgets what is due, and ends what should have ended. Once a second. */
 void procs_sweep(struct procs *t);
 
+/* proc_find.c. The table's lock is held. */
+/* Where the box of a sandbox is, or would be: *it is NULL then. */
+struct proc_box **proc_slot_locked(struct procs *t, const char *id);
+struct proc *proc_find_locked(const struct proc_box *box, enum proc_kind kind, const char *id);
+
 /* proc_pace.c. The process's lock is held. */
 /* Whether what was received now must wait for the reader; it is put aside then. */
 bool proc_hold_locked(struct proc *p, struct dw_span data);
