@@ -299,7 +299,8 @@ int call_write(int fd, const char *p, size_t n, struct dw_err *err)
 	return dw_err_errno(err, EPIPE, "output");
 }
 
-int call_feed(struct events *e, const char *p, size_t n, struct dw_err *err)
+/* What client_request.sink returns, of what the reader made of a piece. */
+static int feed(struct events *e, const char *p, size_t n, struct dw_err *err)
 {
 	switch (events_feed(e, p, n)) {
 	case EVENTS_MORE:
@@ -312,4 +313,13 @@ int call_feed(struct events *e, const char *p, size_t n, struct dw_err *err)
 		break;
 	}
 	return dw_err_set(err, DW_ERR_INTERNAL, "bad_answer", "the server sent an event that is too long");
+}
+
+int call_take_piece(void *stream, const char *p, size_t n, struct dw_err *err)
+{
+	struct call_stream *s = stream;
+
+	s->err = err;
+	const int r = feed(&s->events, p, n, err);
+	return s->failed ? -1 : r;
 }

@@ -86,5 +86,12 @@ int call_write(int fd, const char *p, size_t n, struct dw_err *err);
 /* The same, but 1 where nobody reads any more: for those who have something to do before they end. They keep SIGPIPE away. */
 int call_put(int fd, const char *p, size_t n, struct dw_err *err);
 
-/* For sinks of events: what client_request.sink returns, of what the reader made of a piece. */
-int call_feed(struct events *e, const char *p, size_t n, struct dw_err *err);
+/* An answer that is a stream of events. */
+struct call_stream {
+	struct events events;
+	struct dw_err *err; /* for events.take: of the piece that is being read */
+	bool failed;        /* events.take says so, with err set */
+};
+
+/* client_request.sink with a call_stream as its arg. */
+int call_take_piece(void *stream, const char *p, size_t n, struct dw_err *err);

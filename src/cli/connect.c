@@ -27,9 +27,8 @@ struct job {
 	json_int_t pid;
 	CURLM *multi;
 	struct transfer *slot[SLOT__COUNT];
-	struct events events;
-	struct dw_err *err;
-	bool failed, made, ended, leaving, resized, input_ended;
+	struct call_stream stream;
+	bool made, ended, leaving, resized, input_ended;
 	unsigned asked; /* how many signals asked it to end */
 	int code, signal;
 };
@@ -75,28 +74,19 @@ static int take_event(void *arg, const struct event *e)
 
 	if (strcmp(e->name, "exit") == 0) {
 		const json_int_t v = json_integer_value(code);
-		r = json_is_integer(code) && v >= 0 && v <= 255 ? 0 : call_bad_answer(j->err);
+		r = json_is_integer(code) && v >= 0 && v <= 255 ? 0 : call_bad_answer(j->stream.err);
 		j->code = (int)v;
 		j->ended = r == 0;
 	} else if (strcmp(e->name, "data") == 0) {
-		r = show(event, j->err);
+		r = show(event, j->stream.err);
 	}
 	json_decref(event);
 	if (r > 0) {
 		j->signal = SIGPIPE;
 		j->leaving = true;
 	}
-	j->failed = r < 0;
-	return j->failed || j->ended || j->leaving;
-}
-
-static int take_piece(void *arg, const char *p, size_t n, struct dw_err *err)
-{
-	struct job *j = arg;
-
-	j->err = err;
-	const int r = call_feed(&j->events, p, n, err);
-	return j->failed ? -1 : r;
+	j->stream.failed = r < 0;
+	return j->stream.failed || j->ended || j->leaving;
 }
 
 /* Begins a request of a slot. body is taken. */
@@ -109,8 +99,8 @@ static int begin(struct job *j, enum slot slot, const char *method, const char *
 
 	if (slot == STREAM) {
 		rq.events = true;
-		rq.sink = take_piece;
-		rq.arg = j;
+		rq.sink = call_take_piece;
+		rq.arg = &j->stream;
 	}
 	r = path && (body_take || slot == STREAM) ? transfer_new(j->process.call.client, &rq, &j->slot[slot], err)
 						  : call_no_memory(err);
@@ -327,7 +317,7 @@ static int run(void *job, struct dw_err *err)
 {
 	struct job *j = job;
 
-	j->events = (struct events){ .take = take_event, .arg = j };
+	j->stream.events = (struct events){ .take = take_event, .arg = j };
 	/* First of all: from the moment that the server is asked, a signal must not end this without ending what was made. */
 	if (terminal_open(&j->terminal, err) < 0)
 		return -1;
@@ -336,7 +326,7 @@ static int run(void *job, struct dw_err *err)
 	if (r == 0 && !j->leaving)
 		r = talk(j, err);
 	curl_multi_cleanup(j->multi);
-	events_done(&j->events);
+	events_done(&j->stream.events);
 	if (j->made && !j->ended)
 		kill_pty(j);
 	if (j->signal)

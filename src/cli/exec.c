@@ -10,9 +10,8 @@ struct job {
 	struct process process;
 	bool input; /* ours is the command's */
 
-	struct events events;
-	struct dw_err *err; /* of the sink that is running */
-	bool failed, ended;
+	struct call_stream stream;
+	bool ended;
 	int code;
 };
 
@@ -108,27 +107,18 @@ static int take_event(void *arg, const struct event *e)
 	int r = 0;
 
 	if (!json_is_object(event))
-		r = call_bad_answer(j->err);
+		r = call_bad_answer(j->stream.err);
 	else if (j->process.call.json)
-		r = call_print_json(event, true, j->err);
+		r = call_print_json(event, true, j->stream.err);
 	else
-		r = show(j, event, j->err);
+		r = show(j, event, j->stream.err);
 	if (r == 0 && j->process.call.json)
 		fflush(stdout);
 	if (r == 0 && code)
-		r = take_code(j, code, j->err);
+		r = take_code(j, code, j->stream.err);
 	json_decref(event);
-	j->failed = r < 0;
-	return j->failed || j->ended;
-}
-
-static int take_piece(void *arg, const char *p, size_t n, struct dw_err *err)
-{
-	struct job *j = arg;
-
-	j->err = err;
-	const int r = call_feed(&j->events, p, n, err);
-	return j->failed ? -1 : r;
+	j->stream.failed = r < 0;
+	return j->stream.failed || j->ended;
 }
 
 /* For a server without the stream: the output at the end. */
@@ -177,14 +167,14 @@ static int run_without_input(struct job *j, struct dw_err *err)
 		.path = path,
 		.body = body,
 		.events = true,
-		.sink = take_piece,
-		.arg = j,
+		.sink = call_take_piece,
+		.arg = &j->stream,
 	};
 
-	j->events = (struct events){ .take = take_event, .arg = j };
+	j->stream.events = (struct events){ .take = take_event, .arg = j };
 	const int r = path && body ? client_do(j->process.call.client, &rq, NULL, err) : call_no_memory(err);
 	json_decref(body);
-	events_done(&j->events);
+	events_done(&j->stream.events);
 	if (r < 0)
 		return no_such_route(err) ? run_whole(j, err) : -1;
 	if (!j->ended)

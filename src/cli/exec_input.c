@@ -23,10 +23,9 @@ struct talk {
 	struct terminal terminal;
 	char *cmd_id;
 	CURLM *multi;
-	struct transfer *stream, *input;
-	struct events events;
-	struct dw_err *err;
-	bool failed, ended, input_ended;
+	struct transfer *output, *input;
+	struct call_stream stream;
+	bool ended, input_ended;
 	int code, signal;
 };
 
@@ -76,25 +75,16 @@ static int take_event(void *arg, const struct event *e)
 	int r = 0;
 
 	if (!json_is_object(event))
-		r = call_bad_answer(t->err);
+		r = call_bad_answer(t->stream.err);
 	else if (t->process->call.json)
-		r = print_json(e, event, t->err);
+		r = print_json(e, event, t->stream.err);
 	else if (strcmp(e->name, "stdout") == 0 || strcmp(e->name, "stderr") == 0)
-		r = show(t, e, event, t->err);
+		r = show(t, e, event, t->stream.err);
 	if (r == 0 && end)
-		r = take_exit(t, event, t->err);
+		r = take_exit(t, event, t->stream.err);
 	json_decref(event);
-	t->failed = r < 0;
-	return t->failed || t->ended || t->signal;
-}
-
-static int take_piece(void *arg, const char *p, size_t n, struct dw_err *err)
-{
-	struct talk *t = arg;
-
-	t->err = err;
-	const int r = call_feed(&t->events, p, n, err);
-	return t->failed ? -1 : r;
+	t->stream.failed = r < 0;
+	return t->stream.failed || t->ended || t->signal;
 }
 
 static int begin(struct talk *t, const struct client_request *rq, struct transfer **ret, struct dw_err *err)
@@ -115,10 +105,10 @@ static int follow(struct talk *t, struct dw_err *err)
 {
 	dw_autofree char *path = stdio_path(t, "/stream");
 	const struct client_request rq = {
-		.method = "GET", .path = path, .events = true, .sink = take_piece, .arg = t
+		.method = "GET", .path = path, .events = true, .sink = call_take_piece, .arg = &t->stream
 	};
 
-	return begin(t, &rq, &t->stream, err);
+	return begin(t, &rq, &t->output, err);
 }
 
 /* Sends what can be read, or that there will be no more. */
@@ -159,17 +149,17 @@ static int reap(struct talk *t, struct dw_err *err)
 	while ((m = curl_multi_info_read(t->multi, &left))) {
 		const CURLcode code = m->data.result;
 		struct transfer **slot =
-			t->stream && transfer_easy(t->stream) == m->easy_handle ? &t->stream : &t->input;
-		const bool is_stream = slot == &t->stream;
+			t->output && transfer_easy(t->output) == m->easy_handle ? &t->output : &t->input;
+		const bool is_output = slot == &t->output;
 
 		curl_multi_remove_handle(t->multi, m->easy_handle);
 		if (transfer_end(DW_TAKE(*slot), code, NULL, err) < 0) {
 			/* Input that a command does not read any more is no failure; its end tells how it fared. */
-			if (is_stream || (err->kind != DW_ERR_NOT_FOUND && err->kind != DW_ERR_CONFLICT))
+			if (is_output || (err->kind != DW_ERR_NOT_FOUND && err->kind != DW_ERR_CONFLICT))
 				return -1;
 			t->input_ended = true;
 		}
-		if (is_stream && !t->ended && !t->signal)
+		if (is_output && !t->ended && !t->signal)
 			return dw_err_set(err, DW_ERR_INTERNAL, "connection_broken",
 					  "the connection broke before the command's end");
 	}
@@ -239,7 +229,7 @@ int exec_with_input(struct process *p, const json_t *body, struct dw_err *err)
 {
 	struct talk t = { .process = p };
 
-	t.events = (struct events){ .take = take_event, .arg = &t };
+	t.stream.events = (struct events){ .take = take_event, .arg = &t };
 	/* First of all: from the moment that the server is asked, a signal must not end this without ending what was made. */
 	if (terminal_open(&t.terminal, err) < 0)
 		return -1;
@@ -249,10 +239,10 @@ int exec_with_input(struct process *p, const json_t *body, struct dw_err *err)
 		r = follow(&t, err);
 	while (r == 0 && !t.ended && !t.signal)
 		r = step(&t, err);
-	end_transfer(&t, &t.stream);
+	end_transfer(&t, &t.output);
 	end_transfer(&t, &t.input);
 	curl_multi_cleanup(t.multi);
-	events_done(&t.events);
+	events_done(&t.stream.events);
 	if (t.cmd_id && !t.ended)
 		kill_command(&t);
 	free(t.cmd_id);

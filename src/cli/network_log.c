@@ -13,9 +13,8 @@ struct job {
 	bool follow;
 	char *query; /* "?a=b&c=d" */
 
-	struct events events;
-	struct dw_err *err;
-	bool failed, ended;
+	struct call_stream stream;
+	bool ended;
 };
 
 static int add_parameter(struct job *j, const char *key, const char *value, struct dw_err *err)
@@ -183,23 +182,14 @@ static int take_event(void *arg, const struct event *e)
 	json_t *row = json_loadb(e->data, e->n, JSON_ALLOW_NUL, NULL);
 
 	if (!json_is_object(row)) {
-		j->failed = call_bad_answer(j->err) < 0;
+		j->stream.failed = call_bad_answer(j->stream.err) < 0;
 	} else {
-		j->failed = show_event(j, e->name, row, j->err) < 0;
+		j->stream.failed = show_event(j, e->name, row, j->stream.err) < 0;
 		fflush(stdout);
 	}
 	json_decref(row);
 	j->ended = strcmp(e->name, "end_of_log") == 0;
-	return j->failed || j->ended;
-}
-
-static int take_piece(void *arg, const char *p, size_t n, struct dw_err *err)
-{
-	struct job *j = arg;
-
-	j->err = err;
-	const int r = call_feed(&j->events, p, n, err);
-	return j->failed ? -1 : r;
+	return j->stream.failed || j->ended;
 }
 
 static int follow(struct job *j, const char *path, struct dw_err *err)
@@ -208,13 +198,13 @@ static int follow(struct job *j, const char *path, struct dw_err *err)
 		.method = "GET",
 		.path = path,
 		.events = true,
-		.sink = take_piece,
-		.arg = j,
+		.sink = call_take_piece,
+		.arg = &j->stream,
 	};
 
-	j->events = (struct events){ .take = take_event, .arg = j };
+	j->stream.events = (struct events){ .take = take_event, .arg = j };
 	const int r = client_do(j->call.client, &rq, NULL, err);
-	events_done(&j->events);
+	events_done(&j->stream.events);
 	if (r == 0 && !j->ended)
 		return dw_err_set(err, DW_ERR_UNAVAILABLE, "connection_broken",
 				  "the server ended the log before the sandbox did");
