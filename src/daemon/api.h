@@ -42,6 +42,10 @@ int DW_MUST_USE api_file_download(const struct http_request *rq, const char *use
 /* api_files_dir.c, api_watch.c */
 api_handler api_file_list, api_file_exists, api_file_info, api_file_remove, api_file_rename, api_file_mkdir;
 api_handler api_file_watch;
+/* api_templates.c, api_template_import.c */
+api_handler api_template_list, api_template_get, api_template_delete, api_template_build, api_template_debian;
+api_handler api_template_import, api_build_get;
+extern const struct route_stream api_template_import_stream;
 /* api_network.c, api_network_log.c */
 api_handler api_network_get, api_network_put, api_network_patch, api_network_suggest, api_network_log;
 /* api_volumes.c, api_volumes_take.c */

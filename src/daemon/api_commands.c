@@ -110,14 +110,14 @@ static void command_run_free(void *arg)
 DW_DEFINE_CLEANUP(struct command_run *, command_run_free)
 
 /* Milliseconds from the start of a command until its answer begins without it. Test builds can shorten it. */
-static int64_t silent_ms(void)
+int64_t api_silent_ms(void)
 {
 	return clock_bound_ms("DECLAW_TEST_SILENT_MS", DAEMON_COMMAND_SILENT_MS);
 }
 
 int64_t api_space_ms(void)
 {
-	return DW_MIN(silent_ms(), (int64_t)DAEMON_COMMAND_SPACE_MS);
+	return DW_MIN(api_silent_ms(), (int64_t)DAEMON_COMMAND_SPACE_MS);
 }
 
 /* The result is complete: from here on it is read as text. */
@@ -243,7 +243,7 @@ int api_command_run(struct http_request *rq, struct http_reply *rp, struct dw_er
 		return -1;
 	/* A client that gave up may send the same command again: this one must not run beside it. */
 	run->op.client_fd = http_client_fd(rq);
-	const int64_t until = clock_mono_ms() + silent_ms();
+	const int64_t until = clock_mono_ms() + api_silent_ms();
 	if (agent_command_start(&run->op, &c, err) < 0)
 		return -1;
 	int ended = agent_command_wait(&run->op, until, &run->result, err);

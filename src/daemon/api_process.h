@@ -17,6 +17,8 @@ int DW_MUST_USE api_read_pty(const json_t *body, struct agent_command *c, double
 int DW_MUST_USE api_read_foreground(const json_t *body, struct dw_err *err);
 /* Milliseconds between two spaces ahead of an answer that takes long. */
 int64_t api_space_ms(void);
+/* Milliseconds from the start of a request until its answer begins without being there. */
+int64_t api_silent_ms(void);
 
 /* api_process.c */
 int DW_MUST_USE api_process_start(struct http_request *rq, const struct proc_spec *spec, struct proc **ret,

@@ -14,6 +14,7 @@
 #include "daemon/request_log.h"
 #include "daemon/routes.h"
 #include "daemon/store.h"
+#include "daemon/templates.h"
 
 struct app {
 	struct options options;
@@ -32,6 +33,7 @@ struct app {
 	struct idem *idem;
 	atomic_uint ports; /* connections to ports inside sandboxes */
 	struct volumes *volumes;
+	struct templates *templates;
 	char domain[OPTIONS_ENDPOINT_STRLEN]; /* where it listens */
 	char unpack_path[PATH_MAX];           /* of declaw-unpack */
 	int stop_fd;                          /* an eventfd: readable from when the daemon stops; never read */

@@ -3,13 +3,12 @@
 #pragma once
 
 /* What a sandbox gets when the request can not say otherwise (clients may not choose: `resources` is refused). */
-#define DAEMON_SANDBOX_MEMORY_MB   1024u /* for processes, beside a full disk: the disk is in memory too */
-#define DAEMON_SANDBOX_PIDS        512u
-#define DAEMON_SANDBOX_VCPUS       2u
-#define DAEMON_SANDBOX_CPU_PERCENT (100u * DAEMON_SANDBOX_VCPUS)
-#define DAEMON_SANDBOX_DISK_MB     1024u
-#define DAEMON_SANDBOX_MAX         1000u /* alive at one time; each holds some 10 descriptors here and in the keeper */
-#define DAEMON_POOL                4u
+#define DAEMON_SANDBOX_MEMORY_MB 1024u /* for processes, beside a full disk: the disk is in memory too */
+#define DAEMON_SANDBOX_PIDS      512u
+#define DAEMON_SANDBOX_VCPUS     2u
+#define DAEMON_SANDBOX_DISK_MB   1024u
+#define DAEMON_SANDBOX_MAX       1000u /* alive at one time; each holds some 10 descriptors here and in the keeper */
+#define DAEMON_POOL              4u
 
 /* For everything in a sandbox to halt: it takes a millisecond, or seconds on a machine that is overloaded. */
 #define DAEMON_FREEZE_MS         15000
@@ -104,6 +103,31 @@
 #define DAEMON_STREAM_LATE          1024u       /* frames read after a command's time, for a client that read slowly */
 #define DAEMON_STREAM_LATE_MS       1000        /* and the wait for each */
 #define DAEMON_STREAM_ALIVE_MS      15000       /* a comment as often as this; some clients wait 60 s for a byte */
+
+/* Templates, and the builds that make them. */
+#define DAEMON_TEMPLATES           1000u /* of one owner */
+#define DAEMON_DOCKERFILE_MAX      (64u << 10)
+#define DAEMON_RUN_CMDS            256u
+#define DAEMON_APT_PACKAGES        512u
+#define DAEMON_START_CMD_MAX       4096u
+#define DAEMON_READY_MS            60000 /* in which a template's ready_check must succeed */
+#define DAEMON_READY_EVERY_MS      200
+#define DAEMON_TEMPLATE_MEMORY_MIN 128u
+#define DAEMON_TEMPLATE_DISK_MIN   128u
+#define DAEMON_TEMPLATE_DISK_MAX   102400u
+#define DAEMON_TEMPLATE_ENTRIES    2000000u /* files of one */
+#define DAEMON_BUILDS              2u       /* at one time, when --builds does not say */
+#define DAEMON_BUILDS_OWNER        2u       /* of one owner */
+#define DAEMON_BUILD_TIMEOUT_S     1800u
+#define DAEMON_BUILD_MEMORY_MB     2048u
+#define DAEMON_BUILD_DISK_MB       8192u
+#define DAEMON_BUILD_PIDS          4096u
+#define DAEMON_BUILD_BASES         8u           /* templates that one build starts from: a Dockerfile's stages */
+#define DAEMON_BUILD_LOG           (256u << 10) /* of the latest lines, while it runs */
+#define DAEMON_BUILD_LOG_KEPT      (64u << 10)  /* and afterwards */
+#define DAEMON_BUILD_LINE          4096u        /* longer ones are cut in pieces */
+#define DAEMON_BUILD_ROWS          1000u        /* of finished builds */
+#define DAEMON_IMAGE_CONFIG_MAX    (1u << 20)   /* of an image's configuration, which an archive may have made */
 
 /* Idempotency keys. */
 #define DAEMON_IDEM_MAX    10000u

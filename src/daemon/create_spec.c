@@ -23,6 +23,8 @@ void create_spec_done(struct create_spec *s)
 		close(s->attach[i].dir_fd);
 	for (size_t i = 0; i < s->pinned_n; i++)
 		volume_unpin(s->pinned_in, s->pinned[i]);
+	free(s->start_cmd);
+	free(s->ready_check);
 	*s = CREATE_SPEC_EMPTY;
 }
 
@@ -212,6 +214,8 @@ int create_spec_parse(const json_t *body, const struct create_rules *rules, stru
 	s.warnings = DW_TAKE(security.warnings);
 	s.record.vcpus = DAEMON_SANDBOX_VCPUS;
 	s.record.memory_mb = DAEMON_SANDBOX_MEMORY_MB;
+	s.disk_mb = DAEMON_SANDBOX_DISK_MB;
+	s.pids = DAEMON_SANDBOX_PIDS;
 	*ret = s;
 	/* Moved: the cleanup of the local must find nothing. */
 	s = CREATE_SPEC_EMPTY;

@@ -19,6 +19,9 @@ struct create_spec {
 	struct volumes *pinned_in;                  /* whose volumes are held until this is done, */
 	char pinned[DW_ATTACH_MAX][RECORD_ID_SIZE]; /* and which */
 	size_t pinned_n;
+	uint32_t disk_mb, pids;        /* as the record's vcpus and memory_mb */
+	bool builder;                  /* made by the server itself, to build an image in */
+	char *start_cmd, *ready_check; /* of its template; owned, NULL = none */
 	bool pause_on_timeout, auto_resume;
 	json_t *warnings; /* for the client: an array of strings */
 };

@@ -18,12 +18,15 @@
 #include "runtime/runtime.h"
 
 struct manager;
+struct procs;
 struct sandbox; /* one alive; reference counted */
 
 struct manager_config {
 	struct dw_runtime *runtime;
 	struct gatectl *gate;
 	struct store *store;
+	struct procs *procs;               /* for what a template runs at the start */
+	const char *data_dir;              /* with the templates */
 	struct dw_limits limits;           /* where a network has none of its own; 0: the gate's default */
 	int stop_fd;                       /* readable when the daemon stops */
 	void (*on_keeper_lost)(void *arg); /* from a thread: every sandbox is gone, the daemon can not go on */

@@ -8,6 +8,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/log.h"
+#include "daemon/template_find.h"
 
 /* Test builds can make a step fail, as the runtime's steps can (DECLAW_TEST_FAIL). */
 static int test_fails(const char *step, struct dw_err *err)
@@ -59,10 +60,11 @@ static int make(struct sandbox *s, const struct create_spec *from, struct dw_err
 		.attach_n = from->attach_n,
 		.hostname = s->record.id,
 		/* The disk is a tmpfs and counts as memory: without its share a full disk would be an OOM kill, never ENOSPC. */
-		.memory_mb = DAEMON_SANDBOX_MEMORY_MB + DAEMON_SANDBOX_DISK_MB,
-		.pids_max = DAEMON_SANDBOX_PIDS,
-		.cpu_percent = DAEMON_SANDBOX_CPU_PERCENT,
-		.disk_mb = DAEMON_SANDBOX_DISK_MB,
+		.memory_mb = s->record.memory_mb + from->disk_mb,
+		.pids_max = from->pids,
+		.cpu_percent = 100 * s->record.vcpus,
+		.disk_mb = from->disk_mb,
+		.builder = from->builder,
 	};
 	struct dw_sandbox_handle h;
 	if (dw_runtime_create(s->m->config.runtime, &spec, &h, err) < 0)
@@ -155,8 +157,21 @@ static void undo(struct sandbox *s)
 	manager_unref(s);
 }
 
+/* What its template runs at the start. One that can not is no sandbox of that template. */
+static int run_start(struct manager *m, const struct create_spec *spec, const char *id, struct dw_err *err)
+{
+	struct dw_err ignored = { 0 };
+	if (!spec->start_cmd ||
+	    template_start(m->config.procs, m, m->config.stop_fd, id, spec->start_cmd, spec->ready_check, err) == 0)
+		return 0;
+	DW_IGNORE(manager_kill(m, id, "start command failed", &ignored)); /* its time-out does */
+	return -1;
+}
+
 int manager_create(struct manager *m, struct create_spec *spec, struct record *ret, struct dw_err *err)
 {
+	if (template_find(m->config.store, m->config.data_dir, spec, err) < 0)
+		return -1;
 	if (spec->root_fd < 0 && dw_runtime_template_check(m->config.runtime, spec->record.template_name, err) < 0)
 		return template_error(err);
 	struct sandbox *s = entry_new(m, spec);
@@ -177,5 +192,8 @@ int manager_create(struct manager *m, struct create_spec *spec, struct record *r
 	}
 	log_event(LOG_LEVEL_INFO, "sandbox created", "id", ret->id, "template", ret->template_name, "ip", ret->guest_ip,
 		  NULL);
-	return 0;
+	if (run_start(m, spec, ret->id, err) == 0)
+		return 0;
+	record_done(ret);
+	return -1;
 }

@@ -202,6 +202,39 @@ static const char *set_volume_mb(struct options *o, const char *v, size_t n)
 	return NULL;
 }
 
+static const char *set_number(uint32_t *number, uint32_t min, uint32_t max, const char *want, const char *v, size_t n)
+{
+	char digits[12];
+	uint64_t value;
+	if (n >= sizeof(digits))
+		return want;
+	snprintf(digits, sizeof(digits), "%.*s", (int)n, v);
+	if (!jsonx_uint(digits, max, &value) || value < min)
+		return want;
+	*number = (uint32_t)value;
+	return NULL;
+}
+
+static const char *set_builds(struct options *o, const char *v, size_t n)
+{
+	return set_number(&o->builds, 0, 64, "a number from 0 (no builds) to 64", v, n);
+}
+
+static const char *set_build_timeout(struct options *o, const char *v, size_t n)
+{
+	return set_number(&o->build_timeout_s, 1, 86340, "a number of seconds from 1 to 86340", v, n);
+}
+
+static const char *set_build_memory(struct options *o, const char *v, size_t n)
+{
+	return set_number(&o->build_memory_mb, 128, 1048576, "a number of MiB from 128 to 1048576", v, n);
+}
+
+static const char *set_build_disk(struct options *o, const char *v, size_t n)
+{
+	return set_number(&o->build_disk_mb, 128, 1048576, "a number of MiB from 128 to 1048576", v, n);
+}
+
 static const char *set_log_requests(struct options *o, const char *v, size_t n)
 {
 	static const char *const words[] = {
@@ -246,6 +279,14 @@ static const struct option table[] = {
 	  "refuse a sandbox whose security asks for what this server does not have, instead of warning" },
 	{ "--volume-mb", "DECLAW_VOLUME_MB", "N", false, set_volume_mb, 0,
 	  "MiB that one volume may have, packed and unpacked (4096)" },
+	{ "--builds", "DECLAW_BUILDS", "N", false, set_builds, 0,
+	  "builds of templates at one time (2); 0: none" },
+	{ "--build-timeout", "DECLAW_BUILD_TIMEOUT", "S", false, set_build_timeout, 0,
+	  "seconds until a build is ended (1800)" },
+	{ "--build-memory", "DECLAW_BUILD_MEMORY", "MB", false, set_build_memory, 0,
+	  "memory of a build for its programs, in MiB (2048)" },
+	{ "--build-disk", "DECLAW_BUILD_DISK", "MB", false, set_build_disk, 0,
+	  "and for its files, which are in memory too while it runs, in MiB (8192); no template is larger" },
 	{ "--limit-flows", "DECLAW_LIMIT_FLOWS", "N", false, set_limit_flows, 0,
 	  "flows open at one time in a sandbox whose policy does not say (1024)" },
 	{ "--limit-half-open", "DECLAW_LIMIT_HALF_OPEN", "N", false, set_limit_half_open, 0,
@@ -348,6 +389,10 @@ enum options_result options_parse(struct options *ret, int argc, char *const *ar
 	*o = (struct options){ .default_allow = true,
 			       .log_requests = OPTIONS_LOG_ALL,
 			       .volume_mb = DAEMON_VOLUME_MB,
+			       .builds = DAEMON_BUILDS,
+			       .build_timeout_s = DAEMON_BUILD_TIMEOUT_S,
+			       .build_memory_mb = DAEMON_BUILD_MEMORY_MB,
+			       .build_disk_mb = DAEMON_BUILD_DISK_MB,
 			       .listen = { .port = 8080 },
 			       .data_dir = "/var/lib/declaw" };
 	const uint8_t loopback[4] = { 127, 0, 0, 1 };

@@ -29,6 +29,23 @@ static const char *const migrations[] = {
 	") STRICT;"
 	"CREATE INDEX volume_owner ON volume (owner, seq);"
 	"ALTER TABLE sandbox ADD COLUMN volumes TEXT NOT NULL DEFAULT '[]';",
+	/* store_templates.c: doc is JSON of what nothing is looked up by. */
+	"CREATE TABLE template ("
+	" seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" id TEXT NOT NULL UNIQUE,"
+	" owner TEXT NOT NULL,"
+	" alias TEXT NOT NULL,"
+	" ready INTEGER NOT NULL,"
+	" created_us INTEGER NOT NULL,"
+	" doc TEXT NOT NULL"
+	") STRICT;"
+	"CREATE INDEX template_alias ON template (owner, alias);"
+	"CREATE TABLE build ("
+	" seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" id TEXT NOT NULL UNIQUE,"
+	" owner TEXT NOT NULL,"
+	" doc TEXT NOT NULL"
+	") STRICT;",
 };
 
 #define COLUMNS                                                                                                     \

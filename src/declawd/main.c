@@ -155,7 +155,11 @@ static int start_store(struct app *app, struct dw_err *err)
 
 static int start_manager(struct app *app, struct dw_err *err)
 {
+	if (procs_new(&app->procs, err) < 0)
+		return -1;
 	const struct manager_config config = {
+		.procs = app->procs,
+		.data_dir = app->options.data_dir,
 		.stop_fd = app->stop_fd,
 		.runtime = app->runtime,
 		.gate = app->gate,
@@ -164,8 +168,15 @@ static int start_manager(struct app *app, struct dw_err *err)
 		.on_keeper_lost = on_keeper_lost,
 		.arg = app,
 	};
-	if (manager_new(&config, &app->manager, err) < 0 || procs_new(&app->procs, err) < 0 ||
-	    watchers_new(&app->watchers, err) < 0)
+	if (manager_new(&config, &app->manager, err) < 0 || watchers_new(&app->watchers, err) < 0)
+		return -1;
+	const struct templates_config templates = {
+		.manager = app->manager,
+		.store = app->store,
+		.options = &app->options,
+		.unpack_path = app->unpack_path,
+	};
+	if (templates_new(&templates, &app->templates, err) < 0)
 		return -1;
 	app->idem = idem_new();
 	if (!app->idem)
@@ -259,12 +270,14 @@ static void stop(struct daemon *d)
 		http_quiesce(d->http, DAEMON_STOP_GRACE_MS - FINISH_MS);
 	http_stop(d->http);
 	watchers_free(app->watchers);
+	templates_stop(app->templates);
 	procs_free(app->procs);
 	if (app->manager)
 		manager_kill_all(app->manager, "server stopped");
 	gatectl_stop(app->gate);
 	if (app->runtime)
 		dw_runtime_stop(app->runtime);
+	templates_free(app->templates);
 	manager_free(app->manager);
 	idem_free(app->idem);
 	volumes_close(app->volumes);

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+import image
 from test_owners import routes
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
@@ -183,6 +184,19 @@ def test_answers_look_as_described(daemon, document):
     ask("DELETE", f"/volumes/{volume}", "/volumes/{volume_id}")
     ask("GET", f"/volumes/{volume}", "/volumes/{volume_id}")
     ask("POST", "/volumes/ingest?name=x", "/volumes/ingest", "x")
+    ask("GET", "/templates", "/templates")
+    template = image.make(daemon, "described")
+    ask("GET", "/templates/described", "/templates/{template_id}")
+    ask("GET", "/templates/base", "/templates/{template_id}")
+    ask("GET", "/templates/none", "/templates/{template_id}")
+    ask("GET", f"/templates/builds/{template['build_id']}", "/templates/builds/{build_id}")
+    ask("GET", "/templates/builds/bld-none", "/templates/builds/{build_id}")
+    ask("POST", "/templates/build", "/templates/build", {"base_image": "described", "run_cmds": ["true"]})
+    ask("POST", "/templates/build", "/templates/build", {"run_cmds": "x"})
+    ask("POST", "/templates/debian", "/templates/debian", {"suite": "-"})
+    ask("POST", "/templates/import?alias=", "/templates/import", "no archive")
+    ask("DELETE", "/templates/base", "/templates/{template_id}")
+    ask("DELETE", "/templates/described", "/templates/{template_id}")
     key = ask("POST", "/accounts/local/api-keys", "/accounts/{owner}/api-keys", {"name": "x"}).json["key_id"]
     ask("DELETE", f"/accounts/local/api-keys/{key}", "/accounts/{owner}/api-keys/{key_id}")
     for below in ("", "/status", "/metrics", "/commands", "/network", "/network/log", "/network/suggest", "/files/list?path=/etc", "/files/info?path=/etc", "/files/exists?path=/none", "/files?path=/none", "/files/raw?path=/etc/passwd"):

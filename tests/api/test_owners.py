@@ -96,6 +96,13 @@ OTHER_ROUTES = {
     ("POST", "/volumes/{volume_id}/locks"): "test_volumes.py",
     ("DELETE", "/volumes/{volume_id}/locks"): "test_volumes.py",
     ("POST", "/volumes/{volume_id}/locks/renew"): "test_volumes.py",
+    ("GET", "/templates"): "test_templates.py, as the next six",
+    ("POST", "/templates/build"): "another's template is no base",
+    ("POST", "/templates/import"): "an alias is an owner's own",
+    ("POST", "/templates/debian"): "as build",
+    ("GET", "/templates/builds/{build_id}"): "unknown",
+    ("GET", "/templates/{template_id}"): "unknown",
+    ("DELETE", "/templates/{template_id}"): "unknown",
 }
 
 
