@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/sendfile.h>
@@ -197,6 +198,21 @@ static int copy_into(int mount_fd, int target_fd)
 	const int empty = is_empty(to);
 	int r = empty < 0 ? empty : copy_tree(mount_fd, to, COPY_DEPTH_MAX);
 	return r == 0 && empty == 1 ? dress(to, &st) : r;
+}
+
+int dw_attach_seal(int mount_fd, const char *layer)
+{
+	char options[64];
+	if (mkdir(layer, 0755) < 0 || move_mount(mount_fd, "", AT_FDCWD, layer, MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -errno;
+	snprintf(options, sizeof(options), "%s:/m/empty", layer);
+	dw_autoclose int fs = fsopen("overlay", FSOPEN_CLOEXEC);
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "lowerdir", options, 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_SET_FLAG, "userxattr", NULL, 0) < 0 ||
+	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	int fd = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
+	return fd < 0 ? -errno : fd;
 }
 
 int dw_attach_enter(const char *root, const struct dw_attach_rec *a, int mount_fd)

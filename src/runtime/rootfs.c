@@ -317,6 +317,16 @@ static int enter_root(void)
 	return pivot_here();
 }
 
+static int attach_one(const struct dw_child_go *go, uint32_t i, int mount_fd)
+{
+	char layer[16];
+	if (!go->builder)
+		return dw_attach_enter("/r", &go->extras.attach[i], mount_fd);
+	snprintf(layer, sizeof(layer), "/l/%u", i);
+	dw_autoclose int sealed = dw_attach_seal(mount_fd, layer);
+	return sealed < 0 ? sealed : dw_attach_enter("/r", &go->extras.attach[i], sealed);
+}
+
 int dw_rootfs_enter(const struct dw_child_go *go, const int *fds, enum dw_step *ret_step)
 {
 	const int *layer = fds + (go->extras.own_root ? 1 : 2), *attach = layer + go->extras.layer;
@@ -334,7 +344,7 @@ int dw_rootfs_enter(const struct dw_child_go *go, const int *fds, enum dw_step *
 	if (dw_step_fails(DW_STEP_ATTACH))
 		return -EIO;
 	for (uint32_t i = 0; r == 0 && i < go->extras.attach_n; i++)
-		r = dw_attach_enter("/r", &go->extras.attach[i], attach[i]);
+		r = attach_one(go, i, attach[i]);
 	if (r < 0)
 		return r;
 	*ret_step = DW_STEP_PIVOT;

@@ -100,8 +100,5 @@ int dw_spec_check(const struct dw_keeper_req *req, struct dw_err *err)
 	    range_check("cpu_percent", req->cpu_percent, DW_CPU_PERCENT_MIN, DW_CPU_PERCENT_MAX, err) < 0 ||
 	    range_check("disk_mb", req->disk_mb, DW_DISK_MB_MIN, DW_DISK_MB_MAX, err) < 0)
 		return -1;
-	/* One that may mount could make what is mounted read-only for it writable. */
-	if (req->builder && req->extras.attach_n)
-		return dw_err_set(err, DW_ERR_INVALID, "invalid_spec", "nothing can be attached to a builder");
 	return extras_check(&req->extras, err);
 }

@@ -289,9 +289,6 @@ static void test_attach_refused(void **state)
 	refused(f, &spec, DW_ERR_UNPROCESSABLE, "invalid_mount_path");
 	snprintf(attach.path, sizeof(attach.path), "/etc/passwd");
 	refused(f, &spec, DW_ERR_UNPROCESSABLE, "invalid_mount_path");
-	spec.builder = true;
-	refused(f, &spec, DW_ERR_INVALID, "invalid_spec");
-	spec.builder = false;
 	/* 40 MB on a disk of 32. */
 	dw_autoclose int fd = openat(vol, "large", O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	assert_int_equal(ftruncate(fd, 0), 0);
@@ -370,10 +367,13 @@ static void test_pack_steps(void **state)
 	}
 }
 
-/* What may mount inside must not reach what all sandboxes share. */
+/* What may mount inside must not reach what all sandboxes share, nor change what is only attached. */
 static void test_builder_and_devices(void **state)
 {
 	struct fixture *f = *state;
+	dw_autoclose int vol = make_tree(f, "vol", 1000);
+	const struct dw_attach attach = { .dir_fd = vol, .mode = DW_ATTACH_READ_ONLY, .path = "/base/0" };
+	make_file(vol, "there", 1000, 0644, "x");
 	fixture_start(f);
 	fixture_fill(f);
 	struct dw_sandbox_spec spec = fixture_spec();
@@ -381,6 +381,14 @@ static void test_builder_and_devices(void **state)
 	struct dw_sandbox_handle h = create(f, &spec);
 	run(&h, "mount -t tmpfs x /mnt"); /* it may */
 	run(&h, "mount -o remount,bind,rw,dev /dev; ! touch /dev/mine && ! rm /dev/null && ! chmod 600 /dev/null");
+	fixture_destroy(f, &h);
+	spec.attach = &attach;
+	spec.attach_n = 1;
+	h = create(f, &spec);
+	run(&h, "test -f /base/0/there");
+	run(&h, "mount -o remount,bind,rw /base/0; ! touch /base/0/mine && ! chmod 700 /base/0");
+	run(&h, "! mount -o remount,rw /base/0 && ! touch /base/0/mine");
+	run(&h, "umount /base/0 && ! ls /l && ! grep -q ' /l' /proc/self/mountinfo");
 	fixture_destroy(f, &h);
 	fixture_stop(f);
 }
