@@ -5,7 +5,7 @@ import os
 import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, Union
 
 import pytest
 
@@ -41,7 +41,7 @@ def server(lab: Lab) -> Daemon:
 @pytest.fixture(scope="session")
 def npm_results(server: Daemon, request: pytest.FixtureRequest) -> Callable[[NpmClient], Outcome]:
     """What came of a client's cases: those that this run has tests for, or all where a test is about them all."""
-    done: Dict[str, Outcome] = {}
+    done: Dict[str, Union[Outcome, Exception]] = {}
 
     def results(client: NpmClient) -> Outcome:
         if client.package not in done:
@@ -49,8 +49,14 @@ def npm_results(server: Daemon, request: pytest.FixtureRequest) -> Callable[[Npm
             items = [item for item in request.session.items if "npm_results" in getattr(item, "fixturenames", ())]
             chosen = [getattr(item, "callspec", _None).params.get("case") for item in items]
             names = every if None in chosen else [name for name in every if name in {case.name for case in chosen}]
-            done[client.package] = client.run(names, server.env)
-        return done[client.package]
+            try:
+                done[client.package] = client.run(names, server.env)
+            except Exception as e:  # told by every test, but not tried again by it
+                done[client.package] = e
+        outcome = done[client.package]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
     return results
 

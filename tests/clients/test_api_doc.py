@@ -20,7 +20,7 @@ _EXAMPLE = re.compile(r"^```sh\n(.*?)^```\n```(json|text)\n(.*?)^```$", re.M | r
 _SECONDS = 60
 
 #: Members of answers that have a name in later examples.
-NAMED = {"sandbox_id": "ID", "pid": "PID", "cmd_id": "CMD", "owner_id": "OWNER", "key_id": "KEY_ID"}
+NAMED = {"sandbox_id": "ID", "pid": "PID", "cmd_id": "CMD", "owner_id": "OWNER", "key_id": "KEY_ID", "volume_id": "VOLUME"}
 #: Numbers that an example shows as they are; others depend on the run.
 EXACT = {"exit_code", "size", "timeout", "generation", "total"}
 
@@ -101,7 +101,7 @@ def test_example(done, n, example):
     if example.kind == "json":
         agrees(json.loads(example.wanted), json.loads(ran.stdout), "answer")
     else:
-        in_order(example.wanted.splitlines(), ran.stdout.splitlines())
+        in_order(example.wanted.splitlines(), [line.rstrip() for line in ran.stdout.splitlines()])
 
 
 def test_every_block_is_an_example():

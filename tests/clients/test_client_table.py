@@ -3,14 +3,14 @@
 
 import client_table
 import declaw
-from npm_cases import DECLAW
+from npm_cases import CLIENTS
 
 
 def test_the_table_is_what_the_run_found(npm_results, python_results):
     ours = python_results().values()
     assert not [row["error"] for row in ours if row["error"] is not None], "without a result there is no table"
     rows = client_table.rows_of("declaw (Python, ours)", declaw.__version__, ours, {})
-    for client in (DECLAW,):
+    for client in CLIENTS:
         cases = npm_results(client).rows
         assert not [row["error"] for row in cases.values() if "error" in row], "without a result there is no table"
         ordered = [cases[case.name] for case in client.cases()]

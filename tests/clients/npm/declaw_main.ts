@@ -8,6 +8,7 @@ import "./declaw_models.js";
 import "./declaw_refused.js";
 import "./declaw_sandbox.js";
 import "./declaw_terminals.js";
+import "./declaw_volumes.js";
 import { main } from "./harness.js";
 import { counting, surface } from "./surface.js";
 
