@@ -104,6 +104,9 @@ def test_template_calls(stub: Stub) -> None:
 def test_attachments() -> None:
     volume = Volume.from_dict(VOLUME)
     assert (volume.volume_id, volume.size_bytes, volume.metadata) == ("vol-1", 5, {})
+    assert (volume.content_bytes, volume.file_count, volume.dropped) == (None, None, {})
+    more = Volume.from_dict({**VOLUME, "content_bytes": 7, "file_count": 1, "dropped": {"links": 2}})
+    assert (more.content_bytes, more.file_count, more.dropped) == (7, 1, {"links": 2})
     assert volume.attach("/data").to_dict() == {"volume_id": "vol-1", "mount_path": "/data"}
     assert volume.attach("/data", mode="mount-ro", subpath="a").to_dict() == {
         "volume_id": "vol-1", "mount_path": "/data", "mode": "mount-ro", "subpath": "a"

@@ -80,7 +80,7 @@ class VolumeFiles:
 
 
 class VolumeLocks:
-    """Locks by path that sandboxes and programs agree on; the server enforces nothing else. See `Volumes.locks`."""
+    """Locks by path that sandboxes and programs agree on. Servers of this project have none: InvalidArgumentError. See `Volumes.locks`."""
 
     def __init__(self, client: ApiClient, volume_id: str) -> None:
         """For `Volumes`."""

@@ -92,7 +92,7 @@ class Volumes:
         domain: Optional[str] = None,
         request_timeout: Optional[float] = None,
     ) -> Volume:
-        """Makes an empty volume of the file-granular kind."""
+        """Makes an empty volume."""
         return _upload("/volumes/empty", name, None, "", _client(api_key, domain), request_timeout)
 
     @staticmethod
@@ -103,7 +103,7 @@ class Volumes:
         domain: Optional[str] = None,
         request_timeout: Optional[float] = None,
     ) -> Volume:
-        """Makes a volume of the file-granular kind of an archive."""
+        """Makes a volume of the file-granular kind of an archive. Servers of this project have no such kind: InvalidArgumentError."""
         return _upload("/volumes/ingest", name, data, "application/gzip", _client(api_key, domain), request_timeout)
 
     @staticmethod
@@ -115,7 +115,7 @@ class Volumes:
         domain: Optional[str] = None,
         request_timeout: Optional[float] = None,
     ) -> Volume:
-        """Makes a volume of a folder of a sandbox (an absolute path)."""
+        """Makes a volume of the files of a folder of a sandbox (an absolute path)."""
         return _volume(_client(api_key, domain).post(
             f"{sandbox_path(sandbox_id)}/volumes/snapshot", query=present(path=path, name=name), repeatable=False,
             request_timeout=request_timeout, sandbox_id=sandbox_id,
@@ -173,7 +173,7 @@ class Volumes:
         domain: Optional[str] = None,
         request_timeout: Optional[float] = None,
     ) -> None:
-        """Forgets one. Raises NotFoundError."""
+        """Deletes one. Raises NotFoundError, and ConflictError while a sandbox has it mounted."""
         _client(api_key, domain).delete(f"/volumes/{segment(volume_id)}", request_timeout=request_timeout)
 
     @staticmethod

@@ -14,7 +14,8 @@ class VolumeAttachment:
     Args:
         volume_id: which volume.
         mount_path: absolute; not a folder that the system needs.
-        mode: "copy" (each sandbox has its own), "mount" (shared) or "mount-ro" (shared, only to be read).
+        mode: "copy" (each sandbox has its own), "mount-ro" (the volume itself, only to be read) or "mount" (shared, to be written;
+            servers of this project refuse it).
         subpath: a part of the volume; not with "copy".
 
     Raises:
@@ -46,7 +47,11 @@ class VolumeAttachment:
 
 @dataclass
 class Volume:
-    """A volume as the server tells of it. Sizes are in bytes, times as they came."""
+    """A volume as the server tells of it. Sizes are in bytes, times as they came.
+
+    `size_bytes` is that of the archive, `content_bytes` that of the files in it. `dropped` is in the answer that made the volume alone: how many
+    links, special files and paths of the archive were left out.
+    """
 
     volume_id: str
     name: str = ""
@@ -59,6 +64,9 @@ class Volume:
     updated_at: Optional[str] = None
     backend: str = ""
     quota_bytes: Optional[int] = None
+    content_bytes: Optional[int] = None
+    file_count: Optional[int] = None
+    dropped: Dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Volume":
