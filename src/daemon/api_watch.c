@@ -117,7 +117,10 @@ static bool put_next(struct watching *w)
 	case AGENT_TIMEOUT:
 		return sse_put_ping(&w->out);
 	case AGENT_CANCELLED:
-		return poll(&stop, 1, 0) > 0 && put_end(w, "server_stopping");
+		if (poll(&stop, 1, 0) > 0)
+			return put_end(w, "server_stopping");
+		w->ended = true; /* the client has gone: nothing is told, and nothing went wrong */
+		return true;
 	case AGENT_LOST:
 		break;
 	}
@@ -128,7 +131,7 @@ static bool put_next(struct watching *w)
 static ssize_t watch_next(void *arg, uint64_t pos, char *buf, size_t max)
 {
 	struct watching *w = arg;
-	if (sse_out_empty(&w->out)) {
+	while (sse_out_empty(&w->out)) {
 		if (w->ended)
 			return MHD_CONTENT_READER_END_OF_STREAM;
 		if (!put_next(w))

@@ -191,6 +191,18 @@ def test_a_client_that_goes_frees_its_watch(daemon, sandbox):
     assert eventually(lambda: int(children()) <= 5, 20)
 
 
+def test_a_client_that_goes_is_no_news(make_daemon):
+    d = make_daemon()
+    sandbox = d.create()["sandbox_id"]
+    for _ in range(5):
+        Watch(d, sandbox, "/tmp").close()
+    children = lambda: d.run(sandbox, "ls -d /proc/[0-9]* | wc -l")["stdout"].strip()
+    assert eventually(lambda: int(children()) <= 5, 20)
+    d.process.terminate()
+    d.process.wait(20)
+    assert "files/watch status=200" in d.log() and "event=http" not in d.log()
+
+
 def test_a_client_that_does_not_read_is_told_what_it_lost(daemon, sandbox):
     daemon.run(sandbox, "mkdir flood")
     w = Watch(daemon, sandbox, "flood")
