@@ -106,6 +106,9 @@ static void describe_end(const struct proc *p, struct proc_end *e)
 		snprintf(e->error, sizeof(e->error), "command timed out after %gs", p->timeout_s);
 	else if (p->lost)
 		snprintf(e->error, sizeof(e->error), "%s", p->why.message);
+	/* One that is paced: who asks for a result is too late for it. */
+	if (p->kind == PROC_COMMAND && !p->log.head_max && p->log.end)
+		snprintf(e->note, sizeof(e->note), "\n[declaw: the output went to those who followed the command]\n");
 	if (e->error[0])
 		snprintf(e->note, sizeof(e->note), "\n[declaw: %s]\n", e->error);
 }

@@ -181,6 +181,10 @@ def test_our_own_commands_are_there_too(envd, daemon):
         ours = daemon.request("GET", f"/sandboxes/{envd.id}/commands").json
         assert "/bin/bash -l -c 'sleep 61'" in json.dumps(ours)
         kill(envd, pid)
+    # Its output went to who followed it: who asks for it as a result is told that it is not there.
+    pid = envd.run("echo x; exit 3").pid
+    result = daemon.request("GET", f"/sandboxes/{envd.id}/commands/{pid}/wait").json
+    assert (result["stdout"], result["exit_code"]) == ("", 3) and "followed" in result["stderr"]
 
 
 def test_a_terminal(envd):
