@@ -9,6 +9,7 @@
 #include "daemon/clock.h"
 #include "daemon/token.h"
 #include "e2b/api.h"
+#include "e2b/path.h"
 #include "e2b/signature.h"
 #include "e2b/target.h"
 
@@ -104,14 +105,6 @@ int files_admit(struct http_request *rq, struct dw_err *err)
 		"sandbox that is alive for this path, user and operation");
 }
 
-int files_path(const char *path, const char **ret, struct dw_err *err)
-{
-	if (path && path[0] == '~' && (!path[1] || path[1] == '/'))
-		path = path[1] ? path + 1 + strspn(path + 1, "/") : "";
-	*ret = path && !*path ? "." : path;
-	return api_check_path(*ret, "path", err);
-}
-
 int files_query_read(const struct http_request *rq, struct files_query *ret, struct dw_err *err)
 {
 	*ret = (struct files_query){ 0 };
@@ -125,12 +118,12 @@ int files_query_read(const struct http_request *rq, struct files_query *ret, str
 int e2b_file_read(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
 	struct files_query q;
-	const char *path;
+	char path[E2B_PATH_SIZE];
 	if (files_query_read(rq, &q, err) < 0)
 		return -1;
 	if (!q.path)
 		return dw_err_set(err, DW_ERR_INVALID, "invalid_path", "path must name a file");
-	if (files_path(q.path, &path, err) < 0)
+	if (e2b_path(q.path, "path", path, err) < 0)
 		return -1;
 	return api_file_download(rq, q.user, path, &rp->response, err);
 }

@@ -16,5 +16,3 @@ struct files_query {
 	const char *user; /* never NULL, and checked */
 };
 int DW_MUST_USE files_query_read(const struct http_request *rq, struct files_query *ret, struct dw_err *err);
-/* Checks a path; *ret is where the agent looks: relative ones begin at the account's home, which "~/" means too. */
-int DW_MUST_USE files_path(const char *path, const char **ret, struct dw_err *err);

@@ -12,16 +12,17 @@
 #include "e2b/api.h"
 #include "e2b/files.h"
 #include "e2b/multipart.h"
+#include "e2b/path.h"
 
 #define INFLATED_PIECE (32u << 10)
 #define GZIP_WINDOW    (MAX_WBITS + 16) /* a gzip header, and no other */
 
 struct upload {
 	struct files_query q;
-	struct agent_op op;             /* of the file that is being written */
-	char path[DAEMON_PATH_MAX + 1]; /* its, as the agent was told */
-	json_t *written;                /* the answer */
-	json_t *given;                  /* paths of a form's parts so far */
+	struct agent_op op;       /* of the file that is being written */
+	char path[E2B_PATH_SIZE]; /* its, as the agent was told */
+	json_t *written;          /* the answer */
+	json_t *given;            /* paths of a form's parts so far */
 	bool form, gzip, unpacked;
 	struct multipart parts;
 	z_stream z;
@@ -35,13 +36,11 @@ static int bad(struct dw_err *err, const char *what)
 
 static int begin_file(struct http_request *rq, struct upload *u, const char *path, struct dw_err *err)
 {
-	const char *resolved;
 	if (json_array_size(u->written) >= DAEMON_BATCH_FILES)
 		return dw_err_set(err, DW_ERR_INVALID, "invalid_upload", "one upload must not have more than %u files",
 				  DAEMON_BATCH_FILES);
-	if (files_path(path, &resolved, err) < 0)
+	if (e2b_path(path, "path", u->path, err) < 0)
 		return -1;
-	snprintf(u->path, sizeof(u->path), "%s", resolved);
 	if (agent_op_open(&u->op, rq->app->manager, rq->id, rq->app->stop_fd, err) < 0)
 		return -1;
 	return agent_file_start(&u->op, DW_AGENTP_FILE_WRITE, u->q.user, u->path, err);

@@ -28,6 +28,8 @@ class NpmClient:
     patterns: Sequence[str]
     #: What it offers that has no case, and why.
     excused: Dict[str, str] = field(default_factory=dict)
+    #: Environment variables that it reads, made of those that our own clients read.
+    variables: Dict[str, str] = field(default_factory=dict)
 
     def cases(self) -> List[Case]:
         """Read from the sources, so that there are names before anything is installed."""
@@ -54,7 +56,8 @@ class NpmClient:
 
     def run(self, names: Sequence[str], env: Mapping[str, str]) -> "Outcome":
         every = {case.name for case in self.cases()}
-        *rows, said = self._node([] if set(names) == every else list(names), env)
+        variables = {name: value.format(**env) for name, value in self.variables.items()}
+        *rows, said = self._node([] if set(names) == every else list(names), {**env, **variables})
         return Outcome({row["name"]: row for row in rows}, **said)
 
 
@@ -82,5 +85,10 @@ DECLAW = NpmClient("@declaw/sdk", "declaw_main", ["declaw_*.ts"], {
     **{call: f"{what} are not there yet" for what, calls in _NOT_YET.items() for call in calls},
 })
 
+E2B = NpmClient("e2b", "e2b_main", ["e2b_*.ts"], {
+    "Sandbox#getMcpUrl": "there is no MCP gateway on this server",
+    "Sandbox#getMcpToken": "there is no MCP gateway on this server",
+}, {"E2B_API_URL": "http://{DECLAW_DOMAIN}/e2b", "E2B_SANDBOX_URL": "http://{DECLAW_DOMAIN}/e2b", "E2B_API_KEY": "{DECLAW_API_KEY}"})
+
 #: All that have rows in docs/clients.md.
-CLIENTS = [DECLAW]
+CLIENTS = [DECLAW, E2B]

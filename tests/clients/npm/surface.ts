@@ -21,11 +21,11 @@ function functionsOf(holder: object, prefix: string, skip: string[]): [string, C
   return found;
 }
 
-/** Members that the package's type declarations call private: "Class.member". */
+/** Members that the package's type declarations call private or protected: "Class.member". */
 function privateMembers(declarations: string): Set<string> {
   const found = new Set<string>();
-  for (const [, name, body] of declarations.matchAll(/^declare class (\w+)[^{]*\{\n(.*?)^\}/gms)) {
-    for (const [, member] of body.matchAll(/^ {4}private (?:static |readonly )*(\w+)/gm)) found.add(`${name}.${member}`);
+  for (const [, name, body] of declarations.matchAll(/^declare (?:abstract )?class (\w+)[^{]*\{\n(.*?)^\}/gms)) {
+    for (const [, member] of body.matchAll(/^ {2,4}(?:private|protected) (?:static |readonly |abstract )*(\w+)/gm)) found.add(`${name}.${member}`);
   }
   return found;
 }
