@@ -13,6 +13,7 @@ TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS), str(TESTS.parent / "sdk" / "python"), str(Path(__file__).resolve().parent)]
 
 import acceptance  # noqa: E402
+import small_image  # noqa: E402
 from cases import CASES, Case  # noqa: E402
 from lab import Daemon, Lab  # noqa: E402
 from matrix import write_matrix  # noqa: E402
@@ -34,8 +35,10 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def server(lab: Lab) -> Daemon:
-    """A server for clients of the API, whose uplink is the lab's internet."""
-    return lab.declawd(BUILD)
+    """A server for clients of the API, whose uplink is the lab's internet, with a template "box"."""
+    daemon = lab.declawd(BUILD)
+    small_image.give(daemon, "box")
+    return daemon
 
 
 @pytest.fixture(scope="session")

@@ -71,9 +71,6 @@ class Outcome:
 _NOT_YET = {
     "snapshots": ["Sandbox#createSnapshot", "Sandbox#deleteSnapshot", "Sandbox#listSnapshots", "Sandbox#snapshot", "Sandbox.restore",
                   "SnapshotPaginator#hasNext", "SnapshotPaginator#nextItems", "SnapshotPaginator#[asyncIterator]"],
-    "templates": ["Template.build", "Template.buildInBackground", "Template.getBuildStatus", "TemplateBase#aptInstall", "TemplateBase#copy",
-                  "TemplateBase#fromBaseImage", "TemplateBase#fromDockerfile", "TemplateBase#runCmd", "TemplateBase#setEnvs",
-                  "TemplateBase#setStartCmd", "TemplateBase#toJSON"],
 }
 
 DECLAW = NpmClient("@declaw/sdk", "declaw_main", ["declaw_*.ts"], {

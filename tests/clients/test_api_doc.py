@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 import pytest
+import small_image
 from runner import BUILD
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +21,8 @@ _EXAMPLE = re.compile(r"^```sh\n(.*?)^```\n```(json|text)\n(.*?)^```$", re.M | r
 _SECONDS = 60
 
 #: Members of answers that have a name in later examples.
-NAMED = {"sandbox_id": "ID", "pid": "PID", "cmd_id": "CMD", "owner_id": "OWNER", "key_id": "KEY_ID", "volume_id": "VOLUME"}
+NAMED = {"sandbox_id": "ID", "pid": "PID", "cmd_id": "CMD", "owner_id": "OWNER", "key_id": "KEY_ID", "volume_id": "VOLUME",
+         "build_id": "BUILD", "template_id": "TEMPLATE"}
 #: Numbers that an example shows as they are; others depend on the run.
 EXACT = {"exit_code", "size", "timeout", "generation", "total"}
 
@@ -78,13 +80,16 @@ def names_of(text: str) -> Dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def done(lab):
+def done(lab, tmp_path_factory):
     """What each example wrote, and the routes that were asked for meanwhile."""
     outputs = []
+    folder = tmp_path_factory.mktemp("api")
+    (folder / "image.tar").write_bytes(small_image.archive())
     with lab.declawd(BUILD) as daemon:
         env = {"PATH": os.environ["PATH"], "API": f"http://{daemon.domain}", "KEY": f"X-API-Key: {daemon.key}"}
         for example in examples():
-            ran = subprocess.run(["bash", "-euc", example.script], env=env, timeout=_SECONDS, check=False, capture_output=True, text=True)
+            ran = subprocess.run(["bash", "-euc", example.script], env=env, cwd=folder, timeout=_SECONDS, check=False,
+                                 capture_output=True, text=True)
             outputs.append(ran)
             env.update(names_of(ran.stdout))
         request = urllib.request.Request(f"{env['API']}/metrics", headers={"X-API-Key": daemon.key})

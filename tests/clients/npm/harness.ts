@@ -34,8 +34,8 @@ export function alone(calls: string | string[], title: string, body: Case["body"
 }
 
 // Functions of their own, since TypeScript takes no assertion by another name.
-export function eq(value: unknown, wanted: unknown): void {
-  assert.deepEqual(value, wanted);
+export function eq(value: unknown, wanted: unknown, message?: string): void {
+  assert.deepEqual(value, wanted, message);
 }
 
 export function ok(value: unknown, message?: string): asserts value {
