@@ -64,5 +64,7 @@ int cli_network(int argc, char *const *argv);
 int cli_policy(int argc, char *const *argv);
 /* sandbox.c */
 int cli_sandbox(int argc, char *const *argv);
+/* template.c */
+int cli_template(int argc, char *const *argv);
 /* volume.c */
 int cli_volume(int argc, char *const *argv);

@@ -5,9 +5,12 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Optional, Tuple
+
+from conftest import build_dir
 
 PROGRAMS = ("sh", "cat", "chown", "cp", "echo", "env", "false", "grep", "id", "ls", "mkdir", "mount", "ps", "sleep", "stat", "touch", "true", "unshare", "wget", "wc")
 
@@ -26,6 +29,12 @@ def add(tar: tarfile.TarFile, name: str, data: bytes = b"", **fields: Any) -> No
     tar.addfile(entry, io.BytesIO(data))
 
 
+def libraries() -> Iterable[str]:
+    """What the agent itself needs in an image: nothing, unless it is built with a sanitizer, and so not static."""
+    done = subprocess.run(["ldd", str(build_dir() / "src/agent/declaw-agent")], capture_output=True, text=True)
+    return sorted({word for line in done.stdout.splitlines() for word in line.split() if word.startswith("/")}) if done.returncode == 0 else []
+
+
 def layer(more: Optional[Callable[[tarfile.TarFile], None]] = None, shell: bool = True) -> bytes:
     """bin/busybox and links to it; more adds what a test wants."""
     buffer = io.BytesIO()
@@ -34,6 +43,8 @@ def layer(more: Optional[Callable[[tarfile.TarFile], None]] = None, shell: bool 
             add(tar, name, type=tarfile.DIRTYPE, mode=0o755)
         if shell:
             add(tar, "bin/busybox", busybox(), mode=0o755)
+            for path in libraries():
+                add(tar, path.lstrip("/"), Path(path).read_bytes(), mode=0o755)
             for name in PROGRAMS:
                 add(tar, f"bin/{name}", type=tarfile.SYMTYPE, linkname="busybox")
         if more:

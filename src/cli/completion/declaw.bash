@@ -10,12 +10,13 @@ _declaw() {
 		;;
 	esac
 	if ((COMP_CWORD == 1)); then
-		words="sandbox files network volume key policy --help --version"
+		words="sandbox files network template volume key policy --help --version"
 	elif ((COMP_CWORD == 2)); then
 		case ${COMP_WORDS[1]} in
 		sandbox) words="create list info exec connect pause resume snapshot restore kill --help" ;;
 		files) words="cp cat ls rm --help" ;;
 		network) words="get set allow deny log suggest --help" ;;
+		template) words="build import debian ls info rm --help" ;;
 		volume) words="create ls info download snapshot commit rm --help" ;;
 		key) words="create list revoke --help" ;;
 		policy) words="check --help" ;;
@@ -42,6 +43,12 @@ _declaw() {
 		"network deny") words="--remove --generation --json --url --domain --api-key-file --help" ;;
 		"network log") words="--follow --verdict --would --reason --proto --name --addr --port --since --until --limit --before --json --url --domain --api-key-file --help" ;;
 		"network suggest") words="--policy --json --url --domain --api-key-file --help" ;;
+		"template build") words="--alias -f --base --run --apt --env --start --ready --allow --deny --cpus --memory --disk --background -q --json --url --domain --api-key-file --help" ;;
+		"template import") words="--alias --tag --cpus --memory --disk --background -q --json --url --domain --api-key-file --help" ;;
+		"template debian") words="--alias --suite --package --mirror --start --ready --allow --deny --cpus --memory --disk --background -q --json --url --domain --api-key-file --help" ;;
+		"template ls") words="-q --json --url --domain --api-key-file --help" ;;
+		"template info") words="--json --url --domain --api-key-file --help" ;;
+		"template rm") words="--json --url --domain --api-key-file --help" ;;
 		"volume create") words="-q --json --url --domain --api-key-file --help" ;;
 		"volume ls") words="-q --json --url --domain --api-key-file --help" ;;
 		"volume info") words="--json --url --domain --api-key-file --help" ;;
@@ -57,6 +64,7 @@ _declaw() {
 	else
 		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
 		"sandbox create" | "sandbox list" | key* | policy*) ;;
+		"template info" | "template rm") words=$(declaw template ls -q 2> /dev/null) ;;
 		"volume info" | "volume rm" | "volume download") words=$(declaw volume ls -q 2> /dev/null) ;;
 		"volume commit")
 			if ((COMP_CWORD == 3)); then
@@ -72,7 +80,7 @@ _declaw() {
 			;;
 		esac
 		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
-		"files cp" | "network set" | "volume create" | "volume download" | policy*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
+		"files cp" | "network set" | "template import" | "volume create" | "volume download" | policy*) mapfile -t COMPREPLY < <(compgen -f -- "$word") ;;
 		esac
 	fi
 	local found
