@@ -14,7 +14,7 @@ static int make_put(void *arg, const json_t *now, json_t **ret_network, char **r
 {
 	struct put *p = arg;
 	auto_json json_t *network = NULL;
-	if (network_map_update(p->rq->json, now, &network, err) < 0 ||
+	if (network_map_update(p->rq->json, now, p->rq->app->options.default_allow, &network, err) < 0 ||
 	    network_spec_compile(network, false, ret_spec, err) < 0)
 		return -1;
 	*ret_network = DW_TAKE(network);

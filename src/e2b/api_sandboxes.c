@@ -43,7 +43,9 @@ static int create(struct http_request *rq, struct http_reply *rp, uint32_t timeo
 	auto_record struct record r = { 0 };
 	auto_json json_t *ours = NULL;
 	const struct create_rules rules = { .strict_security = rq->app->options.strict_security };
-	if (create_map(rq->json, timeout_s, &ours, err) < 0 || create_spec_parse(ours, &rules, &spec, err) < 0)
+	const bool default_allow = rq->app->options.default_allow;
+	if (create_map(rq->json, timeout_s, default_allow, &ours, err) < 0 ||
+	    create_spec_parse(ours, &rules, &spec, err) < 0)
 		return -1;
 	snprintf(spec.record.owner, sizeof(spec.record.owner), "%s", rq->caller.owner);
 	if (manager_create(rq->app->manager, &spec, &r, err) < 0)

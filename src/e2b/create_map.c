@@ -47,7 +47,7 @@ static int read_lifecycle(const json_t *body, json_t **ret, struct dw_err *err)
 	return *ret ? 0 : dw_err_errno(err, ENOMEM, "reading the request");
 }
 
-int create_map(const json_t *body, uint32_t timeout_s, json_t **ret, struct dw_err *err)
+int create_map(const json_t *body, uint32_t timeout_s, bool default_allow, json_t **ret, struct dw_err *err)
 {
 	const char *template_name = NULL;
 	int64_t timeout = timeout_s;
@@ -60,7 +60,7 @@ int create_map(const json_t *body, uint32_t timeout_s, json_t **ret, struct dw_e
 	    jsonx_object(body, "metadata", &metadata, err) < 0 || jsonx_object(body, "envVars", &envs, err) < 0 ||
 	    read_lifecycle(body, &lifecycle, err) < 0 ||
 	    network_map_create(json_object_get(body, "network"), json_object_get(body, "allow_internet_access"),
-			       &network, err) < 0)
+			       default_allow, &network, err) < 0)
 		return -1;
 	if (!template_name)
 		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "templateID must name a template");

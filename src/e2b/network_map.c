@@ -118,12 +118,12 @@ static bool set(json_t *obj, const char *key, json_t *value_take)
 }
 
 /* Ours, of the lists. */
-static json_t *lists_network(struct lists *l)
+static json_t *lists_network(struct lists *l, bool default_allow)
 {
 	auto_json json_t *network = json_object();
 	bool ok = network != NULL;
 	/* One that is added stands last, so that messages count entries as the client does. */
-	if (!l->deny_all || l->allow_all)
+	if ((!l->deny_all && default_allow) || l->allow_all)
 		ok = ok && json_array_append_new(l->allow, json_string("*")) == 0;
 	/* Theirs lets everything through then, whatever else is denied; ours would keep the narrower entries. */
 	if (l->allow_all)
@@ -165,7 +165,8 @@ static int read_ways_in(const json_t *network, json_t *into, struct dw_err *err)
 	return 0;
 }
 
-int network_map_create(const json_t *network, const json_t *access, json_t **ret, struct dw_err *err)
+int network_map_create(const json_t *network, const json_t *access, bool default_allow, json_t **ret,
+		       struct dw_err *err)
 {
 	__attribute__((cleanup(lists_done))) struct lists l = { 0 };
 	struct member known[DW_COUNT(ways_out) + DW_COUNT(ways_in)];
@@ -176,7 +177,7 @@ int network_map_create(const json_t *network, const json_t *access, json_t **ret
 	if (members_check(network, "network.", known, DW_COUNT(known), err) < 0 ||
 	    read_lists(network, access, &l, err) < 0)
 		return -1;
-	auto_json json_t *ours = lists_network(&l);
+	auto_json json_t *ours = lists_network(&l, default_allow);
 	if (!ours)
 		return no_memory(err);
 	if (read_ways_in(network, ours, err) < 0)
@@ -185,7 +186,7 @@ int network_map_create(const json_t *network, const json_t *access, json_t **ret
 	return 0;
 }
 
-int network_map_update(const json_t *body, const json_t *now, json_t **ret, struct dw_err *err)
+int network_map_update(const json_t *body, const json_t *now, bool default_allow, json_t **ret, struct dw_err *err)
 {
 	/* Of a policy that only observed nothing is kept: what a client asks for here it means to be enforced. */
 	static const char *const kept[] = { "allow_public_traffic", "mask_request_host", "limits", "blocked" };
@@ -196,7 +197,7 @@ int network_map_update(const json_t *body, const json_t *now, json_t **ret, stru
 	if (members_check(body, "", known, DW_COUNT(known), err) < 0 ||
 	    read_lists(body, json_object_get(body, "allow_internet_access"), &l, err) < 0)
 		return -1;
-	auto_json json_t *ours = lists_network(&l);
+	auto_json json_t *ours = lists_network(&l, default_allow);
 	if (!ours)
 		return no_memory(err);
 	for (size_t i = 0; i < DW_COUNT(kept); i++) {

@@ -321,3 +321,16 @@ def test_a_sandbox_killed_by_our_api_is_gone_here(daemon):
     assert daemon.request("DELETE", f"/sandboxes/{made['sandboxID']}").status == 200
     refused(daemon.request("GET", f"/e2b/sandboxes/{made['sandboxID']}"), 404)
     assert made["sandboxID"] not in page(daemon)[0]
+
+
+def test_a_server_that_closes_by_default(make_daemon):
+    """Their clients always say allow_internet_access: that opens nothing which the operator has closed."""
+    server = make_daemon("--default-egress", "deny")
+    made = make(server, allow_internet_access=True)["sandboxID"]
+    network = info(server, made)["network"]
+    assert (network["allowOut"], network["denyOut"]) == ([], [ALL])
+    assert server.request("GET", f"/sandboxes/{made}").json["network"]["allow_out"] == []
+    assert server.request("PUT", f"/e2b/sandboxes/{made}/network", {"allowOut": [ALL]}).status == 204
+    assert info(server, made)["network"]["denyOut"] == []
+    assert server.request("PUT", f"/e2b/sandboxes/{made}/network", {}).status == 204
+    assert info(server, made)["network"]["denyOut"] == [ALL]

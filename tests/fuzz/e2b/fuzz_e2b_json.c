@@ -23,7 +23,7 @@ static void check_shown(const json_t *ours)
 		return;
 	}
 	auto_json json_t *shown = network_map_show(lists, false, &internet);
-	dw_assert(shown && network_map_create(shown, NULL, &back, &err) == 0);
+	dw_assert(shown && network_map_create(shown, NULL, true, &back, &err) == 0);
 	auto_json json_t *shown_again = network_map_show(back, false, &again);
 	dw_assert(json_equal(shown, shown_again) && internet == again);
 }
@@ -34,11 +34,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct dw_err err = { 0 };
 	if (jsonx_parse_object((const char *)data, size, &body, &err) < 0)
 		return 0;
-	if (create_map(body, 15, &ours, &err) == 0)
+	if (create_map(body, 15, true, &ours, &err) == 0)
 		check_shown(json_object_get(ours, "network"));
 	else
 		dw_assert(err.kind == DW_ERR_INVALID && err.message[0]);
-	if (network_map_update(body, NULL, &network, &err) == 0)
+	if (network_map_update(body, NULL, true, &network, &err) == 0)
 		check_shown(network);
 	return 0;
 }

@@ -80,7 +80,7 @@ static void check_network(void **state)
 	auto_network_spec struct network_spec spec = { .policy_fd = -1 };
 	struct dw_err err = { 0 };
 	bool internet;
-	const int result = network_map_create(network, access, &ours, &err);
+	const int result = network_map_create(network, access, true, &ours, &err);
 	assert_int_equal(result, r->ours ? 0 : -1);
 	if (!r->ours) {
 		assert_int_equal(err.kind, DW_ERR_INVALID);
@@ -93,6 +93,32 @@ static void check_network(void **state)
 	shown = network_map_show(ours, false, &internet);
 	assert_json(shown, r->shown);
 	assert_int_equal(internet, strstr(r->ours, "\"*\"") != NULL);
+}
+
+/* On a server that closes by default only the word for everything opens it. */
+static void check_closed_server(void **state)
+{
+	static const struct {
+		const char *network, *access, *ours;
+	} rows[] = {
+		{ NULL, NULL, "{\"allow_out\":[]}" },
+		{ NULL, "true", "{\"allow_out\":[]}" },
+		{ "{\"allowOut\":[],\"denyOut\":[]}", "true", "{\"allow_out\":[]}" },
+		{ "{\"denyOut\":[\"8.8.8.8\"]}", NULL, "{\"allow_out\":[],\"deny_out\":[\"8.8.8.8\"]}" },
+		{ "{\"allowOut\":[\"1.1.1.1\"]}", "true", "{\"allow_out\":[\"1.1.1.1\"]}" },
+		{ "{\"allowOut\":[\"0.0.0.0/0\"]}", NULL, "{\"allow_out\":[\"0.0.0.0/0\",\"*\"]}" },
+	};
+	for (size_t i = 0; i < DW_COUNT(rows); i++) {
+		auto_json json_t *network = parse(rows[i].network), *access = parse(rows[i].access), *ours = NULL;
+		auto_json json_t *updated = NULL;
+		struct dw_err err = { 0 };
+		assert_int_equal(network_map_create(network, access, false, &ours, &err), 0);
+		assert_json(ours, rows[i].ours);
+		if (!network || access)
+			continue;
+		assert_int_equal(network_map_update(network, NULL, false, &updated, &err), 0);
+		assert_json(updated, rows[i].ours);
+	}
 }
 
 struct update_row {
@@ -116,7 +142,7 @@ static void check_update(void **state)
 	const struct update_row *r = *state;
 	auto_json json_t *body = parse(r->body), *now = parse(r->now), *ours = NULL;
 	struct dw_err err = { 0 };
-	assert_int_equal(network_map_update(body, now, &ours, &err), r->ours ? 0 : -1);
+	assert_int_equal(network_map_update(body, now, true, &ours, &err), r->ours ? 0 : -1);
 	if (r->ours)
 		assert_json(ours, r->ours);
 	else
@@ -181,7 +207,7 @@ static void check_create(void **state)
 	const struct create_row *r = *state;
 	auto_json json_t *body = parse(r->body), *ours = NULL;
 	struct dw_err err = { 0 };
-	assert_int_equal(create_map(body, 15, &ours, &err), r->ours ? 0 : -1);
+	assert_int_equal(create_map(body, 15, true, &ours, &err), r->ours ? 0 : -1);
 	if (r->ours) {
 		assert_json(ours, r->ours);
 	} else {
@@ -271,8 +297,8 @@ static int run(const char *name, const struct CMUnitTest *tests, size_t n)
 
 int main(void)
 {
-	const struct CMUnitTest one[] = { cmocka_unit_test(check_signature) };
-	int bad = run("signature", one, 1);
+	const struct CMUnitTest one[] = { cmocka_unit_test(check_signature), cmocka_unit_test(check_closed_server) };
+	int bad = run("signature", one, DW_COUNT(one));
 	bad |= RUN(networks, check_network);
 	bad |= RUN(updates, check_update);
 	bad |= RUN(shows, check_show);
