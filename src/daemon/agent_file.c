@@ -15,7 +15,7 @@
 /* Each step gets its own time, so that a large file may take long but a stuck one may not. */
 static void renew(struct agent_op *op)
 {
-	op->deadline_ms = clock_mono_ms() + DAEMON_OP_STALL_MS;
+	op->deadline_ms = clock_mono_ms() + clock_bound_ms("DECLAW_TEST_OP_STALL_MS", DAEMON_OP_STALL_MS);
 }
 
 int agent_file_start(struct agent_op *op, enum dw_agentp_type type, const char *user, const char *path,

@@ -55,7 +55,7 @@ class Daemon:
         self.folder = Path(tempfile.mkdtemp(prefix="declaw-api-"))
         self.data = data or self.folder / "data"
         self.log_path = self.folder / "log"
-        argv = [str(build_dir() / "src/declawd/declawd"), "--data", str(self.data)]
+        argv = [self.program(), "--data", str(self.data)]
         if "--listen" not in args:
             argv += ["--listen", "127.0.0.1:0"]
         if "--resolver" not in args:
@@ -71,6 +71,9 @@ class Daemon:
             self.process.wait()
             print(self.log())
             raise
+
+    def program(self) -> str:
+        return str(build_dir() / "src/declawd/declawd")
 
     def wait_ready(self) -> None:
         def line() -> Optional[str]:
