@@ -127,7 +127,7 @@ int volume_spec_parse(const json_t *volumes, struct volume_spec *ret, json_t **r
 {
 	*ret = (struct volume_spec){ 0 };
 	*ret_echo = NULL;
-	if (!volumes || json_is_null(volumes) || (json_is_object(volumes) && !json_object_size(volumes)))
+	if (!volumes || json_is_null(volumes))
 		return 0;
 	if (!json_is_array(volumes))
 		return dw_err_set(err, DW_ERR_INVALID, "invalid_field", "volumes must be an array");
