@@ -87,7 +87,13 @@ GOOD = {
 }  # fmt: skip
 
 
+# What would take minutes is asked for what there is not, in two ways, as each field is replaced in its turn.
+INSTEAD = {"/templates/build": {"dockerfile": "FROM localhost/none-00000000\n", "cpu_count": 10**6}, "/templates/debian": {"memory_mb": 10**9, "cpu_count": 10**6}}
+
+
 def good_body(method, pattern):
+    if pattern in INSTEAD:
+        return dict(INSTEAD[pattern])
     schema = body_schema(method, pattern)
     if schema is None:
         return None
@@ -261,7 +267,7 @@ def test_wrong_types_of_each_field(daemon, client, alive, process):
                     client.ask("DELETE", "/sandboxes/" + json.loads(text)["sandbox_id"])
                 if status == 200 and pattern.endswith("/timeout"):
                     client.ask(method, path, json.dumps({"timeout": 3600}))
-        for whole in (None, [], "x", 1, True, {}):
+        for whole in (None, [], "x", 1, True, *([] if pattern in INSTEAD else [{}])):
             status, text = client.ask(method, path, sent(whole))
             check(method, pattern, status, text, wrong, f"body {whole!r}")
     assert not wrong, "\n".join(wrong)
