@@ -141,6 +141,9 @@ int e2b_pause(struct http_request *rq, struct http_reply *rp, struct dw_err *err
 {
 	static const struct member known[] = { { "memory" } };
 	auto_record struct record r = { 0 };
+	/* Their earlier clients send no body. */
+	if (rq->body_n && jsonx_parse_object(rq->body, (size_t)rq->body_n, &rq->json, err) < 0)
+		return -1;
 	if (members_check(rq->json, "", known, DW_COUNT(known), err) < 0 ||
 	    create_map_memory(rq->json, "memory", err) < 0 || find_alive(rq, &r, err) < 0)
 		return -1;

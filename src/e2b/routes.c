@@ -19,7 +19,7 @@ static const struct route table[] = {
 	{ "GET",    "/e2b/sandboxes/{id}",         e2b_get,          ROUTE_NONE },
 	{ "DELETE", "/e2b/sandboxes/{id}",         e2b_kill,         ROUTE_NONE },
 	{ "POST",   "/e2b/sandboxes/{id}/timeout", e2b_timeout,      ROUTE_JSON },
-	{ "POST",   "/e2b/sandboxes/{id}/pause",   e2b_pause,        ROUTE_JSON },
+	{ "POST",   "/e2b/sandboxes/{id}/pause",   e2b_pause,        ROUTE_BYTES },
 	{ "PUT",    "/e2b/sandboxes/{id}/network", e2b_network_put,  ROUTE_JSON },
 	{ "GET",    "/e2b/sandboxes/{id}/metrics", e2b_metrics,      ROUTE_NONE },
 	{ "ANY",    "/e2b/sandboxes/{id}/snapshots", e2b_elsewhere,  ROUTE_NONE },

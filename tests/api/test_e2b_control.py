@@ -129,8 +129,25 @@ def test_what_is_not_done_is_refused(daemon, fields, word):
 
 def test_an_unknown_template(daemon):
     answer = daemon.request("POST", "/e2b/v2/sandboxes", {"templateID": "code-interpreter"})
-    assert answer.status in (400, 404)
-    refused(answer, answer.status, "base")
+    refused(answer, 404, "code-interpreter", "unknown_template")
+
+
+def test_a_body_that_is_too_large(daemon, one):
+    large = b'{"templateID":"base","metadata":{"a":"' + b"x" * (11 << 20) + b'"}}'
+    for method, path in (("POST", "/e2b/v2/sandboxes"), ("PUT", f"/e2b/sandboxes/{one['sandboxID']}/network"), ("POST", f"/e2b/sandboxes/{one['sandboxID']}/pause")):
+        refused(daemon.request(method, path, large), 413)
+    assert info(daemon, one["sandboxID"])["state"] == "running"
+
+
+def test_a_body_that_stops_half_way(daemon):
+    before = daemon.ids()
+    connection = daemon.connect()
+    connection.putrequest("POST", "/e2b/v2/sandboxes")
+    connection.putheader("X-API-Key", daemon.key)
+    connection.putheader("Content-Length", "100")
+    connection.endheaders(b'{"templateID":"base"}')
+    connection.close()
+    assert daemon.request("GET", "/health").status == 200 and daemon.ids() == before
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"templateID":"base","templateID":"base"}', b"\xff"])
@@ -152,6 +169,9 @@ def test_pause_and_connect(daemon):
     made = make(daemon, timeout=900)
     at = f"/e2b/sandboxes/{made['sandboxID']}"
     refused(daemon.request("POST", at + "/pause", {"memory": False}), 400, "memory")
+    refused(daemon.request("POST", at + "/pause", b"{"), 400, error_code="invalid_json")
+    assert daemon.request("POST", at + "/pause").status == 204, "their earlier clients send no body"
+    assert daemon.request("POST", f"/e2b/v2/sandboxes/{made['sandboxID']}/connect", {}).status == 201
     assert daemon.request("POST", at + "/pause", {}).status == 204
     refused(daemon.request("POST", at + "/pause", {}), 409)
     assert info(daemon, made["sandboxID"])["state"] == "paused"
