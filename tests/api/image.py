@@ -4,13 +4,15 @@
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Optional, Tuple
 
-from conftest import build_dir
+# Other suites take this file too, and have a conftest.py of their own.
+BUILD = Path(__file__).resolve().parents[2] / os.environ.get("DECLAW_BUILD", "build-test")
 
 PROGRAMS = ("sh", "cat", "chown", "cp", "echo", "env", "false", "grep", "id", "ls", "mkdir", "mount", "ps", "sleep", "stat", "touch", "true", "unshare", "wget", "wc")
 
@@ -31,7 +33,7 @@ def add(tar: tarfile.TarFile, name: str, data: bytes = b"", **fields: Any) -> No
 
 def libraries() -> Iterable[str]:
     """What the agent itself needs in an image: nothing, unless it is built with a sanitizer, and so not static."""
-    done = subprocess.run(["ldd", str(build_dir() / "src/agent/declaw-agent")], capture_output=True, text=True)
+    done = subprocess.run(["ldd", str(BUILD / "src/agent/declaw-agent")], capture_output=True, text=True)
     return sorted({word for line in done.stdout.splitlines() for word in line.split() if word.startswith("/")}) if done.returncode == 0 else []
 
 
