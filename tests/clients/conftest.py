@@ -50,7 +50,7 @@ def npm_results(server: Daemon, request: pytest.FixtureRequest) -> Callable[[Npm
         if client.package not in done:
             every = [case.name for case in client.cases()]
             items = [item for item in request.session.items if "npm_results" in getattr(item, "fixturenames", ())]
-            chosen = [getattr(item, "callspec", _None).params.get("case") for item in items]
+            chosen = [getattr(item, "callspec", _None).params.get("npm_case") for item in items]
             names = every if None in chosen else [name for name in every if name in {case.name for case in chosen}]
             try:
                 done[client.package] = client.run(names, server.env)

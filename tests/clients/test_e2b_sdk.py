@@ -7,9 +7,9 @@ from npm_cases import E2B
 CASES = E2B.cases()
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_call(npm_results, case):
-    row = npm_results(E2B).rows[case.name]
+@pytest.mark.parametrize("npm_case", CASES, ids=[case.name for case in CASES])
+def test_call(npm_results, npm_case):
+    row = npm_results(E2B).rows[npm_case.name]
     assert "error" not in row, row["error"]
 
 
