@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Templates: imported, built, used, deleted; hostile ones refused; nothing left of those that fail."""
 
-import http.client
 import json
 import os
-import stat
+import subprocess
+import sys
 import tarfile
-import threading
 import time
 
 import pytest
 
 import image
-from conftest import eventually
+from conftest import REPOSITORY, build_dir, eventually
 from test_owners import new_key
 
 BUILD_TIMEOUT = 300
@@ -122,8 +121,6 @@ def test_import_of_one_of_several(daemon):
 
 
 def test_import_of_what_docker_saves(daemon, tmp_path):
-    import subprocess
-
     source = tmp_path / "layout"
     for name, data in image.layout([("latest", image.layer())]).items():
         (source / name).parent.mkdir(parents=True, exist_ok=True)
@@ -484,3 +481,63 @@ def test_log_is_bounded(daemon, box):
     assert built["logs_from"] > 0 and sum(map(len, built["logs"])) < 300_000
     assert any("line 19999 " in line for line in built["logs"])
     assert daemon.request("DELETE", f"/templates/{built['template_id']}").status == 200
+
+
+# Clients
+
+
+def test_the_python_client(daemon, box):
+    script = """
+import asyncio, declaw
+from declaw import AsyncTemplate, Sandbox, Template, TemplateBase
+lines = []
+made = Template.build(TemplateBase().from_base_image("box").run_cmd("echo made > /made"), "by-sdk", memory_mb=256, on_build_logs=lines.append)
+assert made.status == "completed" and any("STEP" in line for line in lines), (made, lines)
+assert Template.get_build_status(made.build_id).status == "completed"
+with Sandbox.create(template="by-sdk") as sandbox:
+    assert sandbox.commands.run("cat /made").stdout == "made\\n"
+    try:
+        Template.delete("by-sdk")
+        raise AssertionError("deleted while in use")
+    except declaw.exceptions.ConflictError:
+        pass
+    sandbox.kill()
+assert "by-sdk" in [t["alias"] for t in Template.list()]
+try:
+    Template.build(TemplateBase().from_base_image("box").run_cmd("exit 3"), "never")
+    raise AssertionError("built")
+except declaw.exceptions.BuildError as e:
+    assert "exit" in str(e)
+assert asyncio.run(AsyncTemplate.get(made.template_id))["alias"] == "by-sdk"
+"""
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "sdk/python"), "DECLAW_API_KEY": daemon.key, "DECLAW_DOMAIN": f"127.0.0.1:{daemon.port}"}
+    done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert eventually(lambda: daemon.request("DELETE", "/templates/by-sdk").status == 200)
+
+
+def test_the_command_line(daemon, tmp_path):
+    env = {**os.environ, "DECLAW_API_KEY": daemon.key, "DECLAW_API_URL": f"http://127.0.0.1:{daemon.port}"}
+
+    def declaw(*words, code=0):
+        done = subprocess.run([str(build_dir() / "src/cli/declaw"), *words], env=env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stderr
+        return done
+
+    for name, data in image.layout([("latest", image.layer())], ["PATH=/bin"]).items():
+        (tmp_path / "layout" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "layout" / name).write_bytes(data)
+    (tmp_path / "image.tar").write_bytes(image.archive())
+    first = declaw("template", "import", str(tmp_path / "layout"), "--alias", "by-cli").stdout.strip()
+    second = declaw("template", "import", str(tmp_path / "image.tar"), "--alias", "by-cli", "--memory", "256").stdout.strip()
+    assert first != second and {first, second} <= set(declaw("template", "ls", "-q").stdout.split())
+    (tmp_path / "Dockerfile").write_text("FROM localhost/by-cli\nRUN echo from a file > /made\n")
+    done = declaw("template", "build", "-f", str(tmp_path), "--alias", "by-file")
+    assert "STEP 2/2" in done.stderr and done.stdout.strip().startswith("tpl-")
+    sandbox = declaw("sandbox", "create", "--template", "by-file").stdout.strip()
+    assert declaw("sandbox", "exec", sandbox, "--", "cat", "/made").stdout == "from a file\n"
+    assert "alive" in declaw("template", "rm", "by-file", code=1).stderr
+    declaw("sandbox", "kill", "--wait", sandbox)
+    done = declaw("template", "build", "--base", "by-cli", "--run", "echo no; exit 9", code=1)
+    assert "\nno\n" in done.stderr and "the build failed" in done.stderr
+    declaw("template", "rm", "by-file", first, second)

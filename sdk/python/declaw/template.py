@@ -225,7 +225,7 @@ class Template:
         domain: Optional[str] = None,
         request_timeout: Optional[float] = None,
     ) -> None:
-        """Forgets one; sandboxes made of it live on. Raises NotFoundError. Not part of the published SDK."""
+        """Deletes one, by id or alias. Raises NotFoundError, and ConflictError while sandboxes made of it live. Not part of the published SDK."""
         _client(api_key, domain).delete(f"/templates/{segment(template_id)}", request_timeout=request_timeout)
 
 
