@@ -81,6 +81,7 @@ static const char import[] =
 static const char debian[] = "set -eu\n"
 			     "exec 2>&1\n"
 			     "mmdebstrap --mode=root --variant=minbase --format=directory "
+			     "--keyring=/usr/share/keyrings/debian-archive-keyring.gpg "
 			     "${DECLAW_PACKAGES:+\"--include=$DECLAW_PACKAGES\"} "
 			     "\"$DECLAW_SUITE\" /build/root ${DECLAW_MIRROR:+\"$DECLAW_MIRROR\"}\n"
 			     "echo '[]' > /build/config.json\n";
