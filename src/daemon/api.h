@@ -33,6 +33,11 @@ struct api_port_where {
 int DW_MUST_USE api_port_begin(struct http_request *rq, const struct api_port_where *where, struct dw_err *err);
 int api_port_data(struct http_request *rq, const void *p, size_t n, struct dw_err *err);
 void api_port_abort(struct http_request *rq);
+/* api_snapshots.c */
+api_handler api_snapshot_create, api_snapshot_list, api_snapshot_list_all, api_snapshot_delete, api_restore;
+/* A create with snapshot_id: the sandbox's disk, template and what was mounted are the snapshot's. Nothing without one. */
+struct create_spec;
+int DW_MUST_USE api_snapshot_use(const struct http_request *rq, struct create_spec *spec, struct dw_err *err);
 /* api_files.c */
 api_handler api_file_read, api_file_write, api_file_upload, api_file_batch;
 extern const struct route_stream api_file_upload_stream;

@@ -42,7 +42,7 @@ static int add_tokens(const struct app *app, const char *id, json_t *j, struct d
 static int create_as(const struct http_request *rq, struct create_spec *spec, struct record *ret, struct dw_err *err)
 {
 	snprintf(spec->record.owner, sizeof(spec->record.owner), "%s", rq->caller.owner);
-	if (volume_attach(rq->app->volumes, rq->caller.owner, spec, err) < 0)
+	if (api_snapshot_use(rq, spec, err) < 0 || volume_attach(rq->app->volumes, rq->caller.owner, spec, err) < 0)
 		return -1;
 	return manager_create(rq->app->manager, spec, ret, err);
 }

@@ -34,6 +34,7 @@ struct app {
 	atomic_uint ports; /* connections to ports inside sandboxes */
 	struct volumes *volumes;
 	struct templates *templates;
+	struct snapshots *snapshots;
 	char domain[OPTIONS_ENDPOINT_STRLEN]; /* where it listens */
 	char unpack_path[PATH_MAX];           /* of declaw-unpack */
 	int stop_fd;                          /* an eventfd: readable from when the daemon stops; never read */

@@ -164,6 +164,13 @@
 #define DAEMON_GATE_CALL_MS  5000u
 #define DAEMON_GATE_WAIT_MS  3000u /* for a gate that is just being started again */
 
+/* Snapshots: files as large as the sandbox's disk, with names and attributes beside the contents. */
+#define DAEMON_SNAPSHOT_MB        (2u * DAEMON_SANDBOX_DISK_MB)
+#define DAEMON_SNAPSHOTS          100u    /* an owner's, unless the server's options say otherwise */
+#define DAEMON_SNAPSHOTS_MAX      100000u /* and at most */
+#define DAEMON_SNAPSHOT_SPACE     10240u  /* MiB for all of them, likewise */
+#define DAEMON_SNAPSHOT_SPACE_MAX (1u << 30)
+
 /* Archives from outside. */
 #define DAEMON_UNPACKS         16u /* at one time: a process each, of at most 256 MiB */
 #define DAEMON_UNPACK_REPORT   4096u

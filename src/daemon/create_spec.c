@@ -194,6 +194,14 @@ static int check_refused(const json_t *body, struct dw_err *err)
 	return jsonx_bool(body, "secure", &secure, err);
 }
 
+void create_spec_sizes(struct create_spec *s)
+{
+	s->record.vcpus = DAEMON_SANDBOX_VCPUS;
+	s->record.memory_mb = DAEMON_SANDBOX_MEMORY_MB;
+	s->disk_mb = DAEMON_SANDBOX_DISK_MB;
+	s->pids = DAEMON_SANDBOX_PIDS;
+}
+
 int create_spec_parse(const json_t *body, const struct create_rules *rules, struct create_spec *ret, struct dw_err *err)
 {
 	auto_create_spec struct create_spec s = CREATE_SPEC_EMPTY;
@@ -212,10 +220,7 @@ int create_spec_parse(const json_t *body, const struct create_rules *rules, stru
 		return dw_err_errno(err, ENOMEM, "reading the request");
 	s.record.doc->security = DW_TAKE(security.given);
 	s.warnings = DW_TAKE(security.warnings);
-	s.record.vcpus = DAEMON_SANDBOX_VCPUS;
-	s.record.memory_mb = DAEMON_SANDBOX_MEMORY_MB;
-	s.disk_mb = DAEMON_SANDBOX_DISK_MB;
-	s.pids = DAEMON_SANDBOX_PIDS;
+	create_spec_sizes(&s);
 	*ret = s;
 	/* Moved: the cleanup of the local must find nothing. */
 	s = CREATE_SPEC_EMPTY;

@@ -42,6 +42,8 @@ struct create_rules {
 /* Fills *ret from the request body. On failure (INVALID, FORBIDDEN or UNPROCESSABLE, naming the field) *ret holds nothing. */
 int DW_MUST_USE create_spec_parse(const json_t *body, const struct create_rules *rules, struct create_spec *ret,
 				  struct dw_err *err);
+/* What a sandbox gets of the machine, unless its template says otherwise. */
+void create_spec_sizes(struct create_spec *s);
 void create_spec_done(struct create_spec *s);
 #define auto_create_spec __attribute__((cleanup(create_spec_done)))
 

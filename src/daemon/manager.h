@@ -57,6 +57,20 @@ int DW_MUST_USE manager_kill_async(struct manager *m, const char *id, const char
 int DW_MUST_USE manager_pause(struct manager *m, const char *id, struct dw_err *err);
 /* It goes on, for its time-out from now. NOT_FOUND, GONE, CONFLICT "not_paused". */
 int DW_MUST_USE manager_resume(struct manager *m, const char *id, struct dw_err *err);
+struct snapshots;
+struct snapshot_row;
+/*
+ * Its files as they are at one moment, kept. It stands still meanwhile, paused or not, and is as it was afterwards. *ret is to be dropped. NOT_FOUND,
+ * GONE, CONFLICT "not_pausable", LIMIT, TOO_LARGE, UNPROCESSABLE: what can not be kept.
+ */
+int DW_MUST_USE manager_snapshot(struct manager *m, struct snapshots *in, const char *id, struct snapshot_row *ret,
+				 struct dw_err *err);
+/* Nobody else restores it until manager_release. CONFLICT "restore_in_progress", LIMIT. */
+int DW_MUST_USE manager_claim(struct manager *m, const char *id, struct dw_err *err);
+void manager_release(struct manager *m, const char *id);
+/* As manager_create, under the id in spec's record, whose sandbox was killed, and with its generation. The caller has claimed it. */
+int DW_MUST_USE manager_recreate(struct manager *m, struct create_spec *spec, struct record *ret, struct dw_err *err);
+
 /* The end becomes now + timeout_s; extend_only: unless that would be sooner. A paused one has it when it goes on. NOT_FOUND, GONE. */
 int DW_MUST_USE manager_set_timeout(struct manager *m, const char *id, uint32_t timeout_s, bool extend_only,
 				    struct dw_err *err);

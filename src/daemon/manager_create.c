@@ -9,17 +9,7 @@
 #include "daemon/clock.h"
 #include "daemon/log.h"
 #include "daemon/template_find.h"
-
-/* Test builds can make a step fail, as the runtime's steps can (DECLAW_TEST_FAIL). */
-static int test_fails(const char *step, struct dw_err *err)
-{
-#ifdef DECLAW_TEST_HOOKS
-	const char *want = getenv("DECLAW_TEST_FAIL");
-	if (want && strcmp(want, step) == 0)
-		return dw_err_set(err, DW_ERR_INTERNAL, "internal", "%s: made to fail", step);
-#endif
-	return 0;
-}
+#include "daemon/test_fail.h"
 
 /* Takes the record and the policy from spec. */
 static struct sandbox *entry_new(struct manager *m, struct create_spec *spec)
@@ -33,7 +23,8 @@ static struct sandbox *entry_new(struct manager *m, struct create_spec *spec)
 	s->agent_fd = -1;
 	pthread_mutex_init(&s->gate_lock, NULL);
 	s->record = spec->record;
-	s->record.generation = 1;
+	if (!s->record.generation)
+		s->record.generation = 1;
 	s->pause_on_timeout = spec->pause_on_timeout;
 	s->auto_resume = spec->auto_resume;
 	spec->record = (struct record){ 0 };
@@ -129,15 +120,39 @@ static int publish(struct sandbox *s, struct record *ret, struct dw_err *err)
 	return r;
 }
 
+/* Its row, new or (again) that of the one that had its id. */
+static int store_it(struct sandbox *s, bool again, struct dw_err *err)
+{
+	struct store *store = s->m->config.store;
+	if (test_fails("daemon.store", err) < 0)
+		return -1;
+	return again ? store_sandbox_restore(store, &s->record, err) : store_sandbox_insert(store, &s->record, err);
+}
+
+static void unstore(struct sandbox *s, bool again)
+{
+	struct store *store = s->m->config.store;
+	struct dw_err err = { 0 };
+	if (!again) {
+		store_sandbox_remove(store, s->record.id);
+		return;
+	}
+	s->record.state = RECORD_KILLED;
+	s->record.killed_us = clock_wall_us();
+	snprintf(s->record.reason, sizeof(s->record.reason), "not restored");
+	if (store_sandbox_kill(store, &s->record, &err) < 0)
+		log_event(LOG_LEVEL_ERROR, "end of sandbox not stored", "id", s->record.id, "error", err.message, NULL);
+}
+
 /* The steps after the sandbox exists. Each may fail; undo() covers them all. */
-static int connect_and_store(struct sandbox *s, struct record *ret, struct dw_err *err)
+static int connect_and_store(struct sandbox *s, bool again, struct record *ret, struct dw_err *err)
 {
 	if (test_fails("daemon.attach", err) < 0 || manager_gate_attach(s, DAEMON_GATE_WAIT_MS, err) < 0)
 		return -1;
-	if (test_fails("daemon.store", err) < 0 || store_sandbox_insert(s->m->config.store, &s->record, err) < 0)
+	if (store_it(s, again, err) < 0)
 		return -1;
 	if (publish(s, ret, err) < 0) {
-		store_sandbox_remove(s->m->config.store, s->record.id);
+		unstore(s, again);
 		return -1;
 	}
 	return 0;
@@ -168,7 +183,7 @@ static int run_start(struct manager *m, const struct create_spec *spec, const ch
 	return -1;
 }
 
-int manager_create(struct manager *m, struct create_spec *spec, struct record *ret, struct dw_err *err)
+static int create(struct manager *m, struct create_spec *spec, bool again, struct record *ret, struct dw_err *err)
 {
 	if (template_find(m->config.store, m->config.data_dir, spec, err) < 0)
 		return -1;
@@ -177,7 +192,8 @@ int manager_create(struct manager *m, struct create_spec *spec, struct record *r
 	struct sandbox *s = entry_new(m, spec);
 	if (!s)
 		return dw_err_errno(err, ENOMEM, "making a sandbox");
-	pick_id(s);
+	if (!again)
+		pick_id(s);
 	if (make(s, spec, err) < 0) {
 		manager_unref(s);
 		return -1;
@@ -186,14 +202,24 @@ int manager_create(struct manager *m, struct create_spec *spec, struct record *r
 	s->record.started_us = clock_wall_us();
 	s->record.end_us = s->record.started_us + (int64_t)s->record.timeout_s * 1000000;
 	enter_table(s);
-	if (connect_and_store(s, ret, err) < 0) {
+	if (connect_and_store(s, again, ret, err) < 0) {
 		undo(s);
 		return -1;
 	}
-	log_event(LOG_LEVEL_INFO, "sandbox created", "id", ret->id, "template", ret->template_name, "ip", ret->guest_ip,
-		  NULL);
+	log_event(LOG_LEVEL_INFO, again ? "sandbox restored" : "sandbox created", "id", ret->id, "template",
+		  ret->template_name, "ip", ret->guest_ip, NULL);
 	if (run_start(m, spec, ret->id, err) == 0)
 		return 0;
 	record_done(ret);
 	return -1;
+}
+
+int manager_create(struct manager *m, struct create_spec *spec, struct record *ret, struct dw_err *err)
+{
+	return create(m, spec, false, ret, err);
+}
+
+int manager_recreate(struct manager *m, struct create_spec *spec, struct record *ret, struct dw_err *err)
+{
+	return create(m, spec, true, ret, err);
 }

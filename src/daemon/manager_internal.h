@@ -9,12 +9,14 @@
 #define MANAGER_BUCKETS 1024u
 #define MANAGER_EXITS   64u
 #define MANAGER_NEVER   (INT64_MAX / 2)
+#define MANAGER_CLAIMS  64u
 
 /* A change of its state that is under way. */
 enum pausing {
 	PAUSING_NOT = 0,
 	PAUSING_FREEZE,
 	PAUSING_THAW,
+	PAUSING_SNAPSHOT, /* it stands still for a moment, and is as it was afterwards */
 };
 
 struct sandbox {
@@ -57,6 +59,7 @@ struct manager {
 	/* Slots that ended while no entry had them: a create may be about to enter one. */
 	uint32_t exits[MANAGER_EXITS];
 	unsigned exits_at;
+	char claims[MANAGER_CLAIMS][RECORD_ID_SIZE]; /* sandboxes that are being restored; "" = free */
 	pthread_t reaper, watcher, sampler;
 	unsigned threads;
 };
@@ -82,6 +85,13 @@ int manager_take_apart(struct sandbox *s, struct dw_err *err);
  * says that this wakes it. GONE.
  */
 int manager_awake_locked(struct sandbox *s, struct dw_err *err);
+/* For who changes it. Waits until nobody else does; the lock is held. GONE when it was killed meanwhile. */
+int manager_take_turn(struct sandbox *s, struct dw_err *err);
+void manager_end_turn(struct sandbox *s);
+/* Halts all that is inside; the lock is not held. As manager_pause. */
+int manager_freeze(struct sandbox *s, struct dw_err *err);
+/* What the keeper says of a sandbox that has ended is what clients hear of one. Returns -1. */
+int manager_keeper_error(struct sandbox *s, struct dw_err *err);
 /* The reaper's: its time is up, and it is to be paused then. It is due again while that is under way. */
 void manager_pause_due(struct sandbox *s);
 

@@ -27,7 +27,7 @@ static int not_pausable(struct dw_err *err, const char *why)
 }
 
 /* Waits until nobody else changes it. The lock is held. GONE when it was killed meanwhile. */
-static int take_turn(struct sandbox *s, struct dw_err *err)
+int manager_take_turn(struct sandbox *s, struct dw_err *err)
 {
 	while (s->pausing && s->record.state != RECORD_KILLED)
 		pthread_cond_wait(&s->m->change, &s->m->lock);
@@ -37,7 +37,7 @@ static int take_turn(struct sandbox *s, struct dw_err *err)
 }
 
 /* Ends a change. The lock is held. */
-static void end_turn(struct sandbox *s)
+void manager_end_turn(struct sandbox *s)
 {
 	s->pausing = PAUSING_NOT;
 	s->freeze_until_ms = 0;
@@ -56,12 +56,12 @@ static bool become_paused(struct sandbox *s)
 		s->record.end_us = 0;
 		s->due_ms = MANAGER_NEVER;
 	}
-	end_turn(s);
+	manager_end_turn(s);
 	return alive;
 }
 
 /* What the keeper says of a sandbox that has ended is what clients hear of one. Returns -1. */
-static int keeper_error(struct sandbox *s, struct dw_err *err)
+int manager_keeper_error(struct sandbox *s, struct dw_err *err)
 {
 	if (err->kind == DW_ERR_NOT_FOUND)
 		return sandbox_lost(s, err);
@@ -71,14 +71,14 @@ static int keeper_error(struct sandbox *s, struct dw_err *err)
 }
 
 /* Until everything inside has halted. */
-static int freeze(struct sandbox *s, struct dw_err *err)
+int manager_freeze(struct sandbox *s, struct dw_err *err)
 {
 	struct dw_runtime *rt = s->m->config.runtime;
 	const int64_t until = clock_mono_ms() + DAEMON_FREEZE_MS;
 	for (int ms = 1;; ms = DW_MIN(2 * ms, 20)) {
 		bool frozen;
 		if (dw_runtime_freeze(rt, s->slot, &frozen, err) < 0)
-			return keeper_error(s, err);
+			return manager_keeper_error(s, err);
 		if (frozen)
 			return 0;
 		struct pollfd stop = { .fd = s->m->config.stop_fd, .events = POLLIN };
@@ -97,20 +97,20 @@ int manager_pause(struct manager *m, const char *id, struct dw_err *err)
 	if (manager_reach(m, id, &s, err) < 0)
 		return -1;
 	pthread_mutex_lock(&m->lock);
-	int r = take_turn(s, err);
+	int r = manager_take_turn(s, err);
 	if (r == 0 && s->record.state == RECORD_PAUSED)
 		r = not_pausable(err, "it is paused");
 	if (r == 0)
 		s->pausing = PAUSING_FREEZE;
 	pthread_mutex_unlock(&m->lock);
 	if (r == 0) {
-		r = freeze(s, err);
+		r = manager_freeze(s, err);
 		pthread_mutex_lock(&m->lock);
 		bool paused = false;
 		if (r == 0)
 			paused = become_paused(s);
 		else
-			end_turn(s);
+			manager_end_turn(s);
 		pthread_mutex_unlock(&m->lock);
 		if (r == 0 && !paused)
 			r = sandbox_lost(s, err);
@@ -130,13 +130,13 @@ static void become_running(struct sandbox *s)
 		s->record.end_us = clock_wall_us() + (int64_t)s->record.timeout_s * 1000000;
 		s->due_ms = clock_mono_ms() + (int64_t)s->record.timeout_s * 1000;
 	}
-	end_turn(s);
+	manager_end_turn(s);
 }
 
 /* The lock is held, and let go of while the keeper works. running_is_fine: 0 for one that is not paused. */
 static int resume_locked(struct sandbox *s, bool running_is_fine, struct dw_err *err)
 {
-	if (take_turn(s, err) < 0)
+	if (manager_take_turn(s, err) < 0)
 		return -1;
 	if (s->record.state == RECORD_RUNNING)
 		return running_is_fine ? 0
@@ -145,14 +145,14 @@ static int resume_locked(struct sandbox *s, bool running_is_fine, struct dw_err 
 	pthread_mutex_unlock(&s->m->lock);
 	int r = dw_runtime_thaw(s->m->config.runtime, s->slot, err);
 	if (r < 0)
-		r = keeper_error(s, err);
+		r = manager_keeper_error(s, err);
 	pthread_mutex_lock(&s->m->lock);
 	if (r == 0)
 		become_running(s);
 	else
-		end_turn(s);
+		manager_end_turn(s);
 	if (r == 0 && s->record.state == RECORD_KILLED)
-		r = take_turn(s, err);
+		r = manager_take_turn(s, err);
 	if (r == 0)
 		log_event(LOG_LEVEL_INFO, "sandbox resumed", "id", s->record.id, "by",
 			  running_is_fine ? "an operation" : "request", NULL);
@@ -184,7 +184,7 @@ static void look(struct sandbox *s, int asked, bool frozen, const struct dw_err 
 {
 	const int64_t now = clock_mono_ms();
 	if (s->record.state != RECORD_RUNNING) {
-		end_turn(s);
+		manager_end_turn(s);
 	} else if (asked == 0 && frozen) {
 		become_paused(s);
 		log_event(LOG_LEVEL_INFO, "sandbox paused", "id", s->record.id, "reason", "timeout", NULL);
@@ -194,7 +194,7 @@ static void look(struct sandbox *s, int asked, bool frozen, const struct dw_err 
 		/* Its time is up all the same, and what can not be halted must not go on. */
 		log_event(LOG_LEVEL_WARN, "sandbox not paused at its deadline: it is killed", "id", s->record.id,
 			  "error", asked < 0 ? err->message : "it does not come to a halt", NULL);
-		end_turn(s);
+		manager_end_turn(s);
 		manager_condemn(s, "timeout");
 	}
 }

@@ -215,6 +215,18 @@ static const char *set_number(uint32_t *number, uint32_t min, uint32_t max, cons
 	return NULL;
 }
 
+static const char *set_snapshots(struct options *o, const char *v, size_t n)
+{
+	_Static_assert(DAEMON_SNAPSHOTS_MAX == 100000, "as the message says");
+	return set_number(&o->snapshots, 1, DAEMON_SNAPSHOTS_MAX, "between 1 and 100000", v, n);
+}
+
+static const char *set_snapshot_mb(struct options *o, const char *v, size_t n)
+{
+	_Static_assert(DAEMON_SNAPSHOT_SPACE_MAX == 1073741824, "as the message says");
+	return set_number(&o->snapshot_mb, 1, DAEMON_SNAPSHOT_SPACE_MAX, "between 1 and 1073741824", v, n);
+}
+
 static const char *set_builds(struct options *o, const char *v, size_t n)
 {
 	return set_number(&o->builds, 0, 64, "a number from 0 (no builds) to 64", v, n);
@@ -277,6 +289,10 @@ static const struct option table[] = {
 	  "sandboxes have no IPv6 at all: no address, no route, no answer to AAAA questions" },
 	{ "--strict-security", "DECLAW_STRICT_SECURITY", NULL, false, set_strict_security, OPTIONS_RUN,
 	  "refuse a sandbox whose security asks for what this server does not have, instead of warning" },
+	{ "--snapshots", "DECLAW_SNAPSHOTS", "N", false, set_snapshots, 0,
+	  "snapshots that one owner may have (100)" },
+	{ "--snapshot-mb", "DECLAW_SNAPSHOT_MB", "N", false, set_snapshot_mb, 0,
+	  "MiB of disk for the snapshots of everybody (10240)" },
 	{ "--volume-mb", "DECLAW_VOLUME_MB", "N", false, set_volume_mb, 0,
 	  "MiB that one volume may have, packed and unpacked (4096)" },
 	{ "--builds", "DECLAW_BUILDS", "N", false, set_builds, 0,
@@ -393,6 +409,8 @@ enum options_result options_parse(struct options *ret, int argc, char *const *ar
 			       .build_timeout_s = DAEMON_BUILD_TIMEOUT_S,
 			       .build_memory_mb = DAEMON_BUILD_MEMORY_MB,
 			       .build_disk_mb = DAEMON_BUILD_DISK_MB,
+			       .snapshots = DAEMON_SNAPSHOTS,
+			       .snapshot_mb = DAEMON_SNAPSHOT_SPACE,
 			       .listen = { .port = 8080 },
 			       .data_dir = "/var/lib/declaw" };
 	const uint8_t loopback[4] = { 127, 0, 0, 1 };

@@ -39,6 +39,8 @@ struct options {
 	char tls_cert[PATH_MAX], tls_key[PATH_MAX]; /* both or none */
 	bool metrics_open;                          /* without a key */
 	enum options_log log_requests;
+	uint32_t snapshots;                                               /* that an owner may have */
+	uint32_t snapshot_mb;                                             /* MiB for all of them */
 	uint32_t volume_mb;                                               /* of one volume */
 	uint32_t builds, build_timeout_s, build_memory_mb, build_disk_mb; /* of images for templates */
 	struct dw_limits limits; /* for networks without their own; 0: the gate's default */

@@ -20,6 +20,7 @@ static struct proc_box *box_get(struct procs *t, struct sandbox *s, const char *
 		if (!box)
 			return NULL;
 		snprintf(box->id, sizeof(box->id), "%s", id);
+		box->bucket = proc_bucket_locked(t, id);
 		box->last = &box->first;
 		box->sandbox = s;
 		sandbox_hold(s);
@@ -29,13 +30,26 @@ static struct proc_box *box_get(struct procs *t, struct sandbox *s, const char *
 	return box;
 }
 
+void procs_forget(struct procs *t, const char *sandbox)
+{
+	pthread_mutex_lock(&t->lock);
+	struct proc_box *box = *proc_slot_locked(t, sandbox);
+	/* A name that nothing has: what is in it goes its way, and nobody finds it any more. */
+	if (box)
+		snprintf(box->id, sizeof(box->id), "%s", PROC_BOX_FORGOTTEN);
+	pthread_mutex_unlock(&t->lock);
+}
+
 /* Drops it. *ret: to be released, without the lock, when not NULL. */
 static void box_unref(struct procs *t, struct proc_box *box, struct sandbox **ret)
 {
 	*ret = NULL;
 	if (--box->refs)
 		return;
-	*proc_slot_locked(t, box->id) = box->chain;
+	struct proc_box **at = box->bucket;
+	while (*at != box)
+		at = &(*at)->chain;
+	*at = box->chain;
 	*ret = box->sandbox;
 	free(box);
 }

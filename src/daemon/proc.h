@@ -51,6 +51,8 @@ struct proc_spec {
  */
 int DW_MUST_USE procs_start(struct procs *t, struct manager *m, const char *sandbox, int client_fd, int stop_fd,
 			    const struct proc_spec *spec, struct proc **ret, struct dw_err *err);
+/* The sandbox was killed, and another will have its id: nobody finds what ran in it. Who waits for it hears of its end. */
+void procs_forget(struct procs *t, const char *sandbox);
 /* A reference to the one with this id (a pid as text, or a stdio id); NULL when there is none of that kind. */
 struct proc *procs_find(struct procs *t, const char *sandbox, enum proc_kind kind, const char *id);
 /* The same for a command or a terminal, one that runs before one that has ended; by pid as text, or by tag. */

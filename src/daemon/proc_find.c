@@ -6,12 +6,17 @@
 
 #include "daemon/utf8.h"
 
-struct proc_box **proc_slot_locked(struct procs *t, const char *id)
+struct proc_box **proc_bucket_locked(struct procs *t, const char *id)
 {
 	uint32_t h = 2166136261u;
 	for (const char *p = id; *p; p++)
 		h = (h ^ (uint8_t)*p) * 16777619u;
-	struct proc_box **at = &t->bucket[h % PROC_BUCKETS];
+	return &t->bucket[h % PROC_BUCKETS];
+}
+
+struct proc_box **proc_slot_locked(struct procs *t, const char *id)
+{
+	struct proc_box **at = proc_bucket_locked(t, id);
 	while (*at && strcmp((*at)->id, id) != 0)
 		at = &(*at)->chain;
 	return at;

@@ -8,11 +8,13 @@
 #include "daemon/proc_feed.h"
 
 #define PROC_BUCKETS 256u
+/* In the place of an id, which none can be. */
+#define PROC_BOX_FORGOTTEN "/"
 
 /* The entries of one sandbox. In the table while it has any, or one is being started. */
 struct proc_box {
-	struct proc_box *chain;
-	struct sandbox *sandbox; /* held */
+	struct proc_box *chain, **bucket; /* the next in it, and which it is in */
+	struct sandbox *sandbox;          /* held */
 	char id[RECORD_ID_SIZE];
 	unsigned refs;    /* under the table's lock: one for each process that exists, and for each start */
 	unsigned running; /* and being started */
@@ -93,6 +95,8 @@ void procs_sweep(struct procs *t);
 /* proc_find.c. The table's lock is held. */
 /* Where the box of a sandbox is, or would be: *it is NULL then. */
 struct proc_box **proc_slot_locked(struct procs *t, const char *id);
+/* The chain that a sandbox of this id is in. */
+struct proc_box **proc_bucket_locked(struct procs *t, const char *id);
 struct proc *proc_find_locked(const struct proc_box *box, enum proc_kind kind, const char *id);
 
 /* proc_pace.c. The process's lock is held. */

@@ -46,6 +46,13 @@ static const char *const migrations[] = {
 	" owner TEXT NOT NULL,"
 	" doc TEXT NOT NULL"
 	") STRICT;",
+	"CREATE TABLE snapshot ("
+	" seq INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" id TEXT NOT NULL UNIQUE, sandbox TEXT NOT NULL, owner TEXT NOT NULL, template TEXT NOT NULL,"
+	" bytes INTEGER NOT NULL, pause_ms INTEGER NOT NULL, created_us INTEGER NOT NULL, volumes TEXT NOT NULL"
+	") STRICT;"
+	"CREATE INDEX snapshot_owner ON snapshot (owner, seq);"
+	"CREATE INDEX snapshot_sandbox ON snapshot (sandbox, seq);",
 };
 
 #define COLUMNS                                                                                                     \
@@ -54,6 +61,9 @@ static const char *const migrations[] = {
 
 /* In the order of store_volumes.c. */
 #define VOLUME_COLUMNS "id, owner, name, archive_bytes, bytes, files, created_us"
+
+/* In the order of store_snapshots.c. */
+#define SNAPSHOT_COLUMNS "seq, id, sandbox, owner, template, bytes, pause_ms, created_us, volumes"
 
 /* Indexed by column of COLUMNS. */
 enum column {
@@ -98,6 +108,18 @@ static const char *const statements[] = {
 	[STATE_ST_VOLUME_LIST] = "SELECT " VOLUME_COLUMNS " FROM volume WHERE ?1 IS NULL OR owner = ?1 "
 				 "ORDER BY seq DESC LIMIT ?2 OFFSET ?3",
 	[STATE_ST_VOLUME_COUNT] = "SELECT count(*) FROM volume WHERE ?1 IS NULL OR owner = ?1",
+	[STATE_ST_RESTORE] = "UPDATE sandbox SET state = 'running', reason = '', killed_us = 0, started_us = ?2, end_us = ?3, "
+			     "guest_ip = ?4, timeout_s = ?5 WHERE id = ?1",
+	[STATE_ST_SNAPSHOT_INSERT] = "INSERT INTO snapshot (id, sandbox, owner, template, bytes, pause_ms, created_us, volumes) "
+				     "SELECT ?1,?2,?3,?4,?5,?6,?7,?8 "
+				     "WHERE (SELECT count(*) FROM snapshot WHERE owner = ?3) < ?9",
+	[STATE_ST_SNAPSHOT_REMOVE] = "DELETE FROM snapshot WHERE id = ?1",
+	[STATE_ST_SNAPSHOT_GET] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE id = ?1 AND (?2 IS NULL OR owner = ?2)",
+	[STATE_ST_SNAPSHOT_LIST] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE owner = ?1 AND (?2 IS NULL OR sandbox = ?2) "
+				   "AND (?3 = 0 OR seq < ?3) ORDER BY seq DESC LIMIT ?4",
+	[STATE_ST_SNAPSHOT_COUNT] = "SELECT (SELECT count(*) FROM snapshot WHERE owner = ?1), "
+				    "(SELECT coalesce(sum(bytes), 0) FROM snapshot)",
+	[STATE_ST_SNAPSHOT_TEMPLATE] = "SELECT EXISTS (SELECT 1 FROM snapshot WHERE template = ?1)",
 };
 /* clang-format on */
 _Static_assert(DW_COUNT(statements) == STATE_ST__COUNT, "a statement for each");
@@ -237,6 +259,22 @@ int store_sandbox_kill(struct store *s, const struct record *r, struct dw_err *e
 	int ret = sql_run(&s->state, st, "storing the end of the sandbox", err);
 	if (ret == 0 && ++s->kills % TRIM_EVERY == 0)
 		ret = trim(s, err);
+	pthread_mutex_unlock(&s->state.lock);
+	return ret;
+}
+
+int store_sandbox_restore(struct store *s, const struct record *r, struct dw_err *err)
+{
+	pthread_mutex_lock(&s->state.lock);
+	sqlite3_stmt *st = s->state.stmt[STATE_ST_RESTORE];
+	sql_text(st, 1, r->id);
+	sqlite3_bind_int64(st, 2, r->started_us);
+	sqlite3_bind_int64(st, 3, r->end_us);
+	sql_text(st, 4, r->guest_ip);
+	sqlite3_bind_int64(st, 5, r->timeout_s);
+	int ret = sql_run(&s->state, st, "storing the sandbox", err);
+	if (ret == 0 && sqlite3_changes(s->state.db) != 1)
+		ret = dw_err_set(err, DW_ERR_NOT_FOUND, "sandbox_not_found", "the sandbox's record is gone");
 	pthread_mutex_unlock(&s->state.lock);
 	return ret;
 }

@@ -27,6 +27,8 @@ void store_close(struct store *s);
 int DW_MUST_USE store_sandbox_insert(struct store *s, const struct record *r, struct dw_err *err);
 /* Stores state killed with reason and times, and the time-out as it was last set. */
 int DW_MUST_USE store_sandbox_kill(struct store *s, const struct record *r, struct dw_err *err);
+/* One that was killed lives again: NOT_FOUND when its record is too old to be there. */
+int DW_MUST_USE store_sandbox_restore(struct store *s, const struct record *r, struct dw_err *err);
 /* Stores another network, as JSON text, with its generation. */
 int DW_MUST_USE store_sandbox_network(struct store *s, const char *id, const char *network, uint64_t generation,
 				      struct dw_err *err);

@@ -11,7 +11,7 @@
 struct sql_db {
 	pthread_mutex_t lock;
 	sqlite3 *db;
-	sqlite3_stmt *stmt[28];
+	sqlite3_stmt *stmt[48];
 	size_t stmt_n;
 };
 
@@ -87,6 +87,13 @@ enum state_statement {
 	STATE_ST_VOLUME_GET,
 	STATE_ST_VOLUME_LIST,
 	STATE_ST_VOLUME_COUNT,
+	STATE_ST_RESTORE,
+	STATE_ST_SNAPSHOT_INSERT,
+	STATE_ST_SNAPSHOT_REMOVE,
+	STATE_ST_SNAPSHOT_GET,
+	STATE_ST_SNAPSHOT_LIST,
+	STATE_ST_SNAPSHOT_COUNT,
+	STATE_ST_SNAPSHOT_TEMPLATE,
 	STATE_ST__COUNT,
 };
 

@@ -10,6 +10,7 @@
 #include "daemon/build_internal.h"
 #include "daemon/clock.h"
 #include "daemon/log.h"
+#include "daemon/store_snapshots.h"
 #include "daemon/template_root.h"
 
 static void raise_event(int fd)
@@ -495,7 +496,11 @@ static int check_unused(struct templates *t, const char *id, struct dw_err *err)
 	if (use.n)
 		return dw_err_set(err, DW_ERR_CONFLICT, "template_in_use",
 				  "%u sandboxes made from the template are alive: kill them first", use.n);
-	return 0;
+	const int kept = store_snapshots_use_template(t->config.store, id, err);
+	if (kept > 0)
+		return dw_err_set(err, DW_ERR_CONFLICT, "template_in_use",
+				  "there are snapshots of sandboxes made from the template: delete them first");
+	return kept;
 }
 
 int templates_delete(struct templates *t, const char *owner, const char *name, struct dw_err *err)

@@ -20,6 +20,7 @@
 #include "daemon/log.h"
 #include "daemon/place.h"
 #include "daemon/tls.h"
+#include "daemon/snapshots.h"
 #include "daemon/volumes.h"
 #include "daemon/token.h"
 #include "e2b/routes.h"
@@ -196,6 +197,17 @@ static int start_volumes(struct app *app, struct dw_err *err)
 	return volumes_open(&config, &app->volumes, err);
 }
 
+static int start_snapshots(struct app *app, struct dw_err *err)
+{
+	const struct snapshots_config config = {
+		.data_dir = app->options.data_dir,
+		.store = app->store,
+		.max_owner = app->options.snapshots,
+		.max_bytes = (uint64_t)app->options.snapshot_mb << 20,
+	};
+	return snapshots_open(&config, &app->snapshots, err);
+}
+
 static int start_files(struct daemon *d, struct dw_err *err)
 {
 	struct app *app = &d->app;
@@ -221,7 +233,8 @@ static int start(struct daemon *d, struct dw_err *err)
 		return -1;
 	place_raise_limits();
 	if (start_gate(app, err) < 0 || dw_runtime_fill(app->runtime, err) < 0 || start_store(app, err) < 0 ||
-	    start_volumes(app, err) < 0 || start_manager(app, err) < 0 || http_start(app, &d->http, &at, err) < 0)
+	    start_volumes(app, err) < 0 || start_snapshots(app, err) < 0 || start_manager(app, err) < 0 ||
+	    http_start(app, &d->http, &at, err) < 0)
 		return -1;
 	printf("declawd: listening on %s://%s\n", app->options.tls_cert[0] ? "https" : "http",
 	       options_format_endpoint(&at, text));
@@ -281,6 +294,7 @@ static void stop(struct daemon *d)
 	manager_free(app->manager);
 	idem_free(app->idem);
 	volumes_close(app->volumes);
+	snapshots_close(app->snapshots);
 	store_close(app->store);
 	keys_close(app->keys);
 	tls_done();

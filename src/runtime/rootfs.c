@@ -10,6 +10,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 
 #include "runtime/attach.h"
 #include "runtime/layer.h"
@@ -248,12 +249,26 @@ static int own_directories(void)
 	return 0;
 }
 
+/* A disk that was full takes a page or two more when it is filled again, in another order. */
+#define FILL_SLACK_MB 16u
+
 static int size_stage(uint32_t disk_mb)
 {
 	char options[64];
 	uint64_t inodes = DW_MAX((uint64_t)disk_mb * INODES_PER_MB, (uint64_t)INODES_MIN);
 	snprintf(options, sizeof(options), "size=%" PRIu32 "m,nr_inodes=%" PRIu64, disk_mb, inodes);
 	return mount(NULL, "/", NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV, options) < 0 ? -errno : 0;
+}
+
+/* After the filling: what is used, and at least what it should be. */
+static int fit_stage(uint32_t disk_mb)
+{
+	struct statfs fs;
+	if (statfs("/u", &fs) < 0)
+		return -errno;
+	const uint64_t used = (uint64_t)(fs.f_blocks - fs.f_bfree) * (uint64_t)fs.f_bsize;
+	const uint64_t mb = (used + (1u << 20) - 1) >> 20;
+	return size_stage((uint32_t)DW_MAX(mb, (uint64_t)disk_mb));
 }
 
 static int mount_overlay(const char *name, const char *target)
@@ -331,9 +346,11 @@ int dw_rootfs_enter(const struct dw_child_go *go, const int *fds, enum dw_step *
 {
 	const int *layer = fds + (go->extras.own_root ? 1 : 2), *attach = layer + go->extras.layer;
 	*ret_step = DW_STEP_LAYER;
-	int r = size_stage(go->disk_mb);
+	int r = size_stage(go->disk_mb + (go->extras.layer ? FILL_SLACK_MB : 0));
 	if (r == 0)
 		r = dw_step_fails(DW_STEP_LAYER) ? -EIO : fill_upper(go, go->extras.layer ? *layer : -1);
+	if (r == 0 && go->extras.layer)
+		r = fit_stage(go->disk_mb);
 	if (r < 0)
 		return r;
 	*ret_step = DW_STEP_OVERLAY;

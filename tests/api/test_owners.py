@@ -17,6 +17,11 @@ SANDBOX_ROUTES = {
     ("PATCH", "/sandboxes/{id}/timeout"),
     ("POST", "/sandboxes/{id}/pause"),
     ("POST", "/sandboxes/{id}/resume"),
+    ("POST", "/sandboxes/{id}/snapshot"),
+    ("POST", "/sandboxes/{id}/snapshots"),
+    ("GET", "/sandboxes/{id}/snapshots"),
+    ("DELETE", "/sandboxes/{id}/snapshots/{snapshot_id}"),
+    ("POST", "/sandboxes/{id}/restore"),
     ("GET", "/sandboxes/{id}/metrics"),
     ("POST", "/sandboxes/{id}/commands"),
     ("GET", "/sandboxes/{id}/commands"),
@@ -76,6 +81,7 @@ OTHER_ROUTES = {
     ("GET", "/accounts/{owner}/overview"): "test_accounts.py",
     ("POST", "/sandboxes"): "test_idempotency_keys_are_an_owners_own",
     ("GET", "/sandboxes"): "test_lists_show_ones_own",
+    ("GET", "/snapshots"): "test_snapshots.py",
     ("POST", "/sandboxes/kill-many"): "test_kill_many_does_not_know_others",
     ("POST", "/volumes"): "test_volumes.py",
     ("GET", "/volumes"): "test_volumes.py",
@@ -153,7 +159,7 @@ def test_every_route_is_listed():
 
 def path_of(pattern, sandbox_id):
     filled = pattern.replace("{id}", sandbox_id)
-    for word in ("{pid}", "{cmd_id}", "{port}", "{rest...}", "{volume_id}"):
+    for word in ("{pid}", "{cmd_id}", "{snapshot_id}", "{port}", "{rest...}", "{volume_id}"):
         filled = filled.replace(word, "1")
     assert "{" not in filled
     return filled + "?path=/etc/hostname"

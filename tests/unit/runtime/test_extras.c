@@ -334,11 +334,11 @@ static void test_pack_refused(void **state)
 	run(&h, "rm /tmp/f");
 	assert_true(pack(f, &h) >= 0);
 	/* Larger than the next one's disk. */
-	run(&h, "dd if=/dev/zero of=/tmp/y bs=1M count=20 status=none");
+	run(&h, "dd if=/dev/zero of=/tmp/y bs=1M count=22 status=none");
 	dw_autoclose int fd = pack(f, &h);
 	struct dw_sandbox_spec spec = fixture_spec();
 	spec.layer_fd = fd;
-	spec.disk_mb = 16;
+	spec.disk_mb = 8;
 	refused(f, &spec, DW_ERR_TOO_LARGE, "disk_too_small");
 	fixture_destroy(f, &h);
 	fixture_stop(f);
