@@ -61,12 +61,16 @@ class AsyncSandbox(FlatCalls, SandboxBase):
         api_key: Optional[str] = None,
         domain: Optional[str] = None,
         request_timeout: Optional[float] = None,
+        *,
+        snapshot_id: Optional[str] = None,
     ) -> _S:
         """As `Sandbox.create`."""
+        if template is None and snapshot_id is None:
+            template = cls.default_template
         sandbox = await wait_for(
-            Sandbox.create, template or cls.default_template, cls.default_sandbox_timeout if timeout is None else timeout,
+            Sandbox.create, template, cls.default_sandbox_timeout if timeout is None else timeout,
             metadata, envs, vault_refs, secure, allow_internet_access, network, security, lifecycle, volumes, api_key, domain,
-            request_timeout,
+            request_timeout, snapshot_id=snapshot_id,
         )  # fmt: skip
         return cls(sandbox)
 

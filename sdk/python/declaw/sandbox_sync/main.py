@@ -56,6 +56,8 @@ class Sandbox(SnapshotCalls, SandboxBase):
         api_key: Optional[str] = None,
         domain: Optional[str] = None,
         request_timeout: Optional[float] = None,
+        *,
+        snapshot_id: Optional[str] = None,
     ) -> _S:
         """Starts a sandbox and returns when it is usable.
 
@@ -74,13 +76,15 @@ class Sandbox(SnapshotCalls, SandboxBase):
                 `network` is not given.
             lifecycle: a `SandboxLifecycle` or a dict: what happens at the deadline; default: it is killed.
             volumes: `VolumeAttachment` objects (see `Volume.attach`) or dicts ``{"volume_id", "mount_path", ...}``.
+            snapshot_id: its disk starts with the files of this snapshot, whose template it has; `template` is not needed
+                then, and refused when it is another one.
 
         Returns:
             the running sandbox.
 
         Raises:
             InvalidArgumentError: the server refuses an argument, for example a network entry; the message names it.
-            NotFoundError: no such template.
+            NotFoundError: no such template or snapshot.
             ConflictError: the template is still being made.
             ValueError: an argument cannot be sent.
         """
@@ -88,6 +92,10 @@ class Sandbox(SnapshotCalls, SandboxBase):
             template or cls.default_template, cls.default_sandbox_timeout if timeout is None else timeout, metadata, envs,
             vault_refs, secure, allow_internet_access, network, security, lifecycle, volumes,
         )  # fmt: skip
+        if snapshot_id is not None:
+            body["snapshot_id"] = snapshot_id
+            if template is None:
+                del body["template"]
         client = _client(api_key, domain)
         # The same key on every attempt, so that a repeated request cannot start a second sandbox.
         headers = {"Idempotency-Key": str(uuid.uuid4())}
