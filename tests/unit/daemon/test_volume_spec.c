@@ -24,7 +24,7 @@ struct row {
 static const struct row rows[] = {
 	{ "null", "null", NULL, NULL },
 	{ "none", "[]", NULL, NULL },
-	{ "an empty object", "{}", NULL, NULL },
+	{ "an empty object", "{}", "must be an array", "invalid_field" },
 	{ "plain", ONE("/data"), NULL, "[{\"mode\":\"copy\",\"mount_path\":\"/data\",\"volume_id\":\"vol-1\"}]" },
 	{ "nulls", WITH("\"mode\":null,\"subpath\":null"), NULL,
 	  "[{\"mode\":\"copy\",\"mount_path\":\"/data\",\"volume_id\":\"vol-1\"}]" },
