@@ -22,7 +22,7 @@ _SECONDS = 60
 
 #: Members of answers that have a name in later examples.
 NAMED = {"sandbox_id": "ID", "pid": "PID", "cmd_id": "CMD", "owner_id": "OWNER", "key_id": "KEY_ID", "volume_id": "VOLUME",
-         "build_id": "BUILD", "template_id": "TEMPLATE"}
+         "build_id": "BUILD", "template_id": "TEMPLATE", "snapshot_id": "SNAPSHOT"}
 #: Numbers that an example shows as they are; others depend on the run.
 EXACT = {"exit_code", "size", "timeout", "generation", "total"}
 

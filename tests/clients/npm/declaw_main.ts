@@ -7,6 +7,7 @@ import "./declaw_commands.js";
 import "./declaw_models.js";
 import "./declaw_refused.js";
 import "./declaw_sandbox.js";
+import "./declaw_snapshots.js";
 import "./declaw_templates.js";
 import "./declaw_terminals.js";
 import "./declaw_volumes.js";
