@@ -106,6 +106,23 @@ int call_failed(const struct dw_err *err)
 	return CALL_FAILED;
 }
 
+int call_each(const struct call *call, int (*one)(void *arg, const char *word, struct dw_err *err), void *arg)
+{
+	int code = CALL_OK;
+
+	for (size_t i = 0; i < call->word_n; i++) {
+		struct dw_err err = { 0 };
+		if (one(arg, call->word[i], &err) == 0)
+			continue;
+		/* A message may not name the thing that it is about. */
+		if (call->word_n > 1)
+			dw_err_wrap(&err, "%s", call->word[i]);
+		const int failed = call_failed(&err);
+		code = code ? code : failed;
+	}
+	return code;
+}
+
 static void print_help(const struct call_command *command)
 {
 	printf("Usage: declaw %s\n%s\n\n", command->usage, command->about);

@@ -54,6 +54,8 @@ int call_set_help(void *to, const char *value, struct dw_err *err);
 int call_main(const struct call_command *command, int argc, char *const *argv, void *job);
 /* Says it; CALL_USAGE for INVALID (which is ours: the server's refusals have other kinds), CALL_AUTH, or CALL_FAILED. */
 int call_failed(const struct dw_err *err);
+/* one() for each word: for all of them, though one fails, which is said at once; the exit code is that of the first that did. */
+int call_each(const struct call *call, int (*one)(void *arg, const char *word, struct dw_err *err), void *arg);
 
 int call_no_memory(struct dw_err *err);
 int call_bad_answer(struct dw_err *err);

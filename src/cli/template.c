@@ -1,67 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* declaw template. */
-#include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <time.h>
+/* declaw template ls, info, rm. */
+#include "cli/template.h"
 
-#include "cli/place.h"
-#include "cli/table.h"
-#include "cli/text.h"
-#include "cli/volume.h"
-
-#define DOCKERFILE_MAX (64u << 10)
-#define LOOK_MS        300
+#include "cli/rows.h"
 
 struct job {
 	struct call call;
-	const char *alias, *file, *base, *start, *ready, *suite, *mirror, *tag;
-	long cpus, memory, disk;
-	json_t *run, *apt, *env, *allow, *deny;
-	bool quiet, background;
-	struct progress progress;
+	bool quiet;
 };
-
-#define TEXT_SETTER(name)                                                      \
-	static int set_##name(void *to, const char *value, struct dw_err *err) \
-	{                                                                      \
-		if (call_check_utf8("it", value, err) < 0)                     \
-			return -1;                                             \
-		return call_once(&((struct job *)to)->name, value, err);       \
-	}
-TEXT_SETTER(alias)
-TEXT_SETTER(file)
-TEXT_SETTER(base)
-TEXT_SETTER(start)
-TEXT_SETTER(ready)
-TEXT_SETTER(suite)
-TEXT_SETTER(mirror)
-TEXT_SETTER(tag)
-
-#define NUMBER_SETTER(name)                                                              \
-	static int set_##name(void *to, const char *value, struct dw_err *err)           \
-	{                                                                                \
-		return call_number(value, 1, INT32_MAX, &((struct job *)to)->name, err); \
-	}
-NUMBER_SETTER(cpus)
-NUMBER_SETTER(memory)
-NUMBER_SETTER(disk)
-
-#define LIST_ADDER(name)                                                       \
-	static int add_##name(void *to, const char *value, struct dw_err *err) \
-	{                                                                      \
-		return call_add_text(&((struct job *)to)->name, value, err);   \
-	}
-LIST_ADDER(run)
-LIST_ADDER(apt)
-LIST_ADDER(allow)
-LIST_ADDER(deny)
-
-static int add_env(void *to, const char *value, struct dw_err *err)
-{
-	return call_add_pair(&((struct job *)to)->env, value, err);
-}
 
 static int set_quiet(void *to, const char *value, struct dw_err *err)
 {
@@ -69,349 +15,11 @@ static int set_quiet(void *to, const char *value, struct dw_err *err)
 	return 0;
 }
 
-static int set_background(void *to, const char *value, struct dw_err *err)
-{
-	((struct job *)to)->background = true;
-	return 0;
-}
-
-#define SIZE_OPTIONS                                                                \
-	{ "--cpus", "N", set_cpus, "cores of its sandboxes" },                      \
-		{ "--memory", "MB", set_memory, "MiB of memory of its sandboxes" }, \
-	{                                                                           \
-		"--disk", "MB", set_disk, "MiB of disk of its sandboxes"            \
-	}
-#define WAIT_OPTIONS                                                                       \
-	{ "--background", NULL, set_background, "print the build's id, and do not wait" }, \
-	{                                                                                  \
-		"-q", NULL, set_quiet, "no log on standard error"                          \
-	}
-#define NETWORK_OPTIONS                                                                              \
-	{ "--allow", "ENTRY", add_allow, "what the build may reach, and nothing else; repeatable" }, \
-	{                                                                                            \
-		"--deny", "ENTRY", add_deny, "what it may not reach; repeatable"                     \
-	}
-#define START_OPTIONS                                                                         \
-	{ "--start", "COMMAND", set_start, "runs in the background in every sandbox of it" }, \
-	{                                                                                     \
-		"--ready", "COMMAND", set_ready, "a sandbox is there when this succeeds"      \
-	}
-#define ALIAS_OPTION                                              \
-	{                                                         \
-		"--alias", "NAME", set_alias, "what it is called" \
-	}
-
 static const struct cli_option list_options[] = {
 	{ "-q", NULL, set_quiet, "ids alone" },
 	CALL_OPTIONS,
 };
 static const struct cli_option plain_options[] = { CALL_OPTIONS };
-static const struct cli_option build_options[] = {
-	ALIAS_OPTION,
-	{ "-f", "FILE", set_file, "a Dockerfile, or the folder that has one; - is standard input" },
-	{ "--base", "IMAGE", set_base, "an image, or a template's id or alias (ubuntu:22.04)" },
-	{ "--run", "COMMAND", add_run, "a shell line that the build runs; repeatable" },
-	{ "--apt", "PACKAGE", add_apt, "a Debian package; repeatable" },
-	{ "--env", "NAME=VALUE", add_env, "a variable of the build and of every command; repeatable" },
-	START_OPTIONS,
-	NETWORK_OPTIONS,
-	SIZE_OPTIONS,
-	WAIT_OPTIONS,
-	CALL_OPTIONS,
-};
-static const struct cli_option import_options[] = {
-	ALIAS_OPTION, { "--tag", "TAG", set_tag, "which image, when there are several" }, SIZE_OPTIONS, WAIT_OPTIONS,
-	CALL_OPTIONS,
-};
-static const struct cli_option debian_options[] = {
-	ALIAS_OPTION,
-	{ "--suite", "NAME", set_suite, "the release (bookworm)" },
-	{ "--package", "PACKAGE", add_apt, "one more package; repeatable" },
-	{ "--mirror", "URL", set_mirror, "where packages come from (Debian's own)" },
-	START_OPTIONS,
-	NETWORK_OPTIONS,
-	SIZE_OPTIONS,
-	WAIT_OPTIONS,
-	CALL_OPTIONS,
-};
-
-/* Values that were given, into an object. */
-static int put_text(json_t *o, const char *key, const char *value, struct dw_err *err)
-{
-	return value && json_object_set_new(o, key, json_string(value)) < 0 ? call_no_memory(err) : 0;
-}
-
-static int put_number(json_t *o, const char *key, long value, struct dw_err *err)
-{
-	return value && json_object_set_new(o, key, json_integer(value)) < 0 ? call_no_memory(err) : 0;
-}
-
-static int put_json(json_t *o, const char *key, json_t *value, struct dw_err *err)
-{
-	return value && json_object_set(o, key, value) < 0 ? call_no_memory(err) : 0;
-}
-
-static int put_network(json_t *o, const struct job *j, struct dw_err *err)
-{
-	if (!j->allow && !j->deny)
-		return 0;
-	json_t *network = json_object();
-	int r = network ? put_json(network, "allow_out", j->allow, err) : call_no_memory(err);
-	if (r == 0)
-		r = put_json(network, "deny_out", j->deny, err);
-	if (r == 0)
-		r = put_json(o, "network", network, err);
-	json_decref(network);
-	return r;
-}
-
-static int put_common(json_t *o, const struct job *j, struct dw_err *err)
-{
-	if (put_text(o, "alias", j->alias, err) < 0 || put_number(o, "cpu_count", j->cpus, err) < 0 ||
-	    put_number(o, "memory_mb", j->memory, err) < 0 || put_number(o, "disk_mb", j->disk, err) < 0 ||
-	    put_network(o, j, err) < 0)
-		return -1;
-	return json_object_set_new(o, "background", json_true()) < 0 ? call_no_memory(err) : 0;
-}
-
-/* Lines of programs in a sandbox: escaped, so that they can not steer the terminal. */
-static int show_lines(const struct job *j, const json_t *build, uint64_t *seen, struct dw_err *err)
-{
-	const json_t *lines = json_object_get(build, "logs"), *line;
-	const json_int_t from = json_integer_value(json_object_get(build, "logs_from"));
-	size_t i;
-	json_array_foreach(lines, i, line)
-	{
-		dw_autofree char *shown =
-			cli_escape(json_string_value(line) ? json_string_value(line) : "", json_string_length(line));
-		if (!shown)
-			return call_no_memory(err);
-		if (!j->quiet)
-			fprintf(stderr, "%s\n", shown);
-	}
-	if (from >= 0)
-		*seen = DW_MAX(*seen, (uint64_t)from + json_array_size(lines));
-	return 0;
-}
-
-/* The end of a build: its template's id, or what went wrong. */
-static int conclude(const struct job *j, const json_t *build, struct dw_err *err)
-{
-	const char *status = call_text(build, "status"), *id = call_text(build, "template_id");
-	const char *why = call_text(build, "error");
-	if (j->call.json && call_print_json(build, false, err) < 0)
-		return -1;
-	if (status && strcmp(status, "completed") == 0 && id && place_is_id(id)) {
-		if (!j->call.json)
-			puts(id);
-		return CALL_OK;
-	}
-	dw_autofree char *shown = cli_escape(why ? why : "", why ? strlen(why) : 0);
-	cli_warn("the build failed: %s", shown && *shown ? shown : "the server does not say why");
-	return CALL_FAILED;
-}
-
-static int look(const struct job *j, const char *id, uint64_t seen, json_t **ret, struct dw_err *err)
-{
-	dw_autofree char *path = NULL;
-	if (asprintf(&path, "/templates/builds/%s?since=%llu", id, (unsigned long long)seen) < 0) {
-		path = NULL;
-		return call_no_memory(err);
-	}
-	return client_json(j->call.client, "GET", path, NULL, ret, err);
-}
-
-/* Takes the answer to the request that began it. */
-static int follow(const struct job *j, json_t *answer_take, struct dw_err *err)
-{
-	json_t *build = answer_take;
-	uint64_t seen = 0;
-	char id[PLACE_ID_MAX + 1] = "";
-	const char *given = call_text(build, "build_id");
-	int r = given && place_is_id(given) ? 0 : call_bad_answer(err);
-	if (r == 0)
-		snprintf(id, sizeof(id), "%s", given);
-	if (r == 0 && j->background) {
-		if (j->call.json)
-			r = call_print_json(build, false, err);
-		else
-			puts(id);
-		json_decref(build);
-		return r;
-	}
-	while (r == 0) {
-		const char *status = call_text(build, "status");
-		r = show_lines(j, build, &seen, err);
-		if (r < 0 || !status || strcmp(status, "building") != 0)
-			break;
-		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000L }, NULL);
-		json_decref(DW_TAKE(build));
-		r = look(j, id, seen, &build, err);
-	}
-	if (r == 0)
-		r = conclude(j, build, err);
-	json_decref(build);
-	return r;
-}
-
-static int start(const struct job *j, const char *path, json_t *body_take, struct dw_err *err)
-{
-	json_t *answer = NULL;
-	if (client_json(j->call.client, "POST", path, body_take, &answer, err) < 0)
-		return -1;
-	return follow(j, answer, err);
-}
-
-static int read_dockerfile(const char *file, char **ret, struct dw_err *err)
-{
-	dw_autofree char *inside = NULL;
-	struct stat st;
-	size_t n;
-	if (stat(file, &st) == 0 && S_ISDIR(st.st_mode) && !(inside = place_join(file, "Dockerfile")))
-		return call_no_memory(err);
-	return cli_read_file(inside ? inside : file, DOCKERFILE_MAX, ret, &n, err);
-}
-
-static int check_build(void *job, struct dw_err *err)
-{
-	const struct job *j = job;
-	if (j->file && (j->base || j->run || j->apt || j->env))
-		return call_invalid(err, "a Dockerfile stands alone: --base, --run, --apt and --env have to be in it");
-	if (j->ready && !j->start)
-		return call_invalid(err, "--ready needs --start");
-	return 0;
-}
-
-static int fill_steps(struct job *j, json_t *t, struct dw_err *err)
-{
-	dw_autofree char *text = NULL;
-	if (j->file && (read_dockerfile(j->file, &text, err) < 0 || call_check_utf8("the Dockerfile", text, err) < 0))
-		return -1;
-	if (put_text(t, "dockerfile", text, err) < 0 || put_text(t, "base_image", j->base, err) < 0 ||
-	    put_json(t, "run_cmds", j->run, err) < 0 || put_json(t, "apt_packages", j->apt, err) < 0 ||
-	    put_json(t, "envs", j->env, err) < 0 || put_text(t, "start_cmd", j->start, err) < 0)
-		return -1;
-	return put_text(t, "ready_check", j->ready, err);
-}
-
-static int build(void *job, struct dw_err *err)
-{
-	struct job *j = job;
-	json_t *steps = json_object(), *body = json_pack("{sO}", "template", steps);
-	int r = steps && body ? fill_steps(j, steps, err) : call_no_memory(err);
-	if (r == 0)
-		r = put_common(body, j, err);
-	json_decref(steps);
-	if (r == 0)
-		return start(j, "/templates/build", body, err);
-	json_decref(body);
-	return -1;
-}
-
-static int debian(void *job, struct dw_err *err)
-{
-	struct job *j = job;
-	json_t *body = json_object();
-	int r = body ? put_common(body, j, err) : call_no_memory(err);
-	if (r == 0 && put_text(body, "suite", j->suite, err) == 0 && put_text(body, "mirror", j->mirror, err) == 0 &&
-	    put_json(body, "packages", j->apt, err) == 0 && put_text(body, "start_cmd", j->start, err) == 0 &&
-	    put_text(body, "ready_check", j->ready, err) == 0)
-		return start(j, "/templates/debian", body, err);
-	json_decref(body);
-	return -1;
-}
-
-static int add_query(char **path, const char *key, const char *value, struct dw_err *err)
-{
-	dw_autofree char *encoded = value ? cli_percent(value) : NULL;
-	char *more = NULL;
-	if (!value)
-		return 0;
-	if (!encoded || asprintf(&more, "%s&%s=%s", *path, key, encoded) < 0)
-		return call_no_memory(err);
-	free(*path);
-	*path = more;
-	return 0;
-}
-
-static int add_query_number(char **path, const char *key, long value, struct dw_err *err)
-{
-	char text[24];
-	snprintf(text, sizeof(text), "%ld", value);
-	return add_query(path, key, value ? text : NULL, err);
-}
-
-static int import_path(const struct job *j, char **ret, struct dw_err *err)
-{
-	*ret = strdup("/templates/import?background=true");
-	if (!*ret)
-		return call_no_memory(err);
-	if (add_query(ret, "alias", j->alias, err) < 0 || add_query(ret, "tag", j->tag, err) < 0 ||
-	    add_query_number(ret, "cpu_count", j->cpus, err) < 0 ||
-	    add_query_number(ret, "memory_mb", j->memory, err) < 0)
-		return -1;
-	return add_query_number(ret, "disk_mb", j->disk, err);
-}
-
-static void moved(void *arg, int64_t bytes)
-{
-	progress_move(&((struct job *)arg)->progress, bytes);
-}
-
-/* A folder in the OCI layout is packed, and an archive goes as it is. */
-static int open_image(const char *from, int *ret_fd, int64_t *ret_size, struct dw_err *err)
-{
-	struct stat st;
-	char shown[200];
-	dw_autoclose int fd = strcmp(from, "-") == 0 ? dup(STDIN_FILENO) : open(from, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return dw_err_set(err, DW_ERR_INVALID, "invalid_file", "%s: %s",
-				  cli_printable(from, strlen(from), shown, sizeof(shown)), strerror(errno));
-	if (S_ISDIR(st.st_mode))
-		return volume_pack(from, ret_fd, ret_size, err);
-	*ret_size = S_ISREG(st.st_mode) ? st.st_size : -1;
-	*ret_fd = DW_TAKE_FD(fd);
-	return 0;
-}
-
-static int import(void *job, struct dw_err *err)
-{
-	struct job *j = job;
-	dw_autofree char *path = NULL;
-	dw_autoclose int fd = -1;
-	int64_t size = -1;
-	json_t *answer = NULL;
-	if (import_path(j, &path, err) < 0 || open_image(j->call.word[0], &fd, &size, err) < 0)
-		return -1;
-	const struct client_request rq = {
-		.method = "POST",
-		.path = path,
-		.arg = j,
-		.upload = true,
-		.upload_fd = fd,
-		.upload_size = size,
-		.moved = moved,
-		.patient = true,
-	};
-	progress_init(&j->progress, j->quiet || j->call.json);
-	progress_begin(&j->progress, j->call.word[0], size);
-	const int r = client_do(j->call.client, &rq, &answer, err);
-	progress_end(&j->progress);
-	return r < 0 ? -1 : follow(j, answer, err);
-}
-
-static const char *size_of(const json_t *t, const char *key, char buf[static CLI_SIZE_MAX])
-{
-	const json_t *n = json_object_get(t, key);
-	return json_is_integer(n) && json_integer_value(n) >= 0 ? cli_size((uint64_t)json_integer_value(n), buf) : NULL;
-}
-
-static const char *age_of(const json_t *t, char buf[static CLI_AGE_MAX])
-{
-	const char *text = call_text(t, "created_at");
-	time_t at;
-	return text && cli_parse_time(text, &at) ? cli_age((int64_t)time(NULL) - (int64_t)at, buf) : NULL;
-}
 
 static int print_list(const json_t *rows, struct dw_err *err)
 {
@@ -428,26 +36,10 @@ static int print_list(const json_t *rows, struct dw_err *err)
 		table_add(&t, call_text(v, "alias"));
 		table_add(&t, call_text(v, "status"));
 		table_add(&t, call_text(v, "source"));
-		table_add(&t, size_of(v, "size_bytes", size));
-		table_add(&t, age_of(v, age));
+		table_add(&t, row_size(v, "size_bytes", size));
+		table_add(&t, row_age(v, "created_at", age));
 	}
-	const bool ok = table_print(&t, stdout);
-	table_done(&t);
-	return ok ? 0 : call_no_memory(err);
-}
-
-static int print_ids(const json_t *rows, struct dw_err *err)
-{
-	const json_t *v;
-	size_t i;
-	json_array_foreach(rows, i, v)
-	{
-		const char *id = call_text(v, "template_id");
-		if (!id || !place_is_id(id))
-			return call_bad_answer(err);
-		puts(id);
-	}
-	return 0;
+	return rows_print_table(&t, err);
 }
 
 static int list(void *job, struct dw_err *err)
@@ -459,19 +51,11 @@ static int list(void *job, struct dw_err *err)
 	const json_t *rows = json_object_get(answer, "templates");
 	int r = json_is_array(rows) ? 0 : call_bad_answer(err);
 	if (r == 0 && j->quiet)
-		r = print_ids(rows, err);
+		r = rows_print_ids(rows, "template_id", err);
 	else if (r == 0)
 		r = j->call.json ? call_print_json(answer, false, err) : print_list(rows, err);
 	json_decref(answer);
 	return r;
-}
-
-static void add_field(struct table *t, const char *name, const char *text)
-{
-	if (!text || !*text)
-		return;
-	table_add(t, name);
-	table_add(t, text);
 }
 
 static int print_info(const json_t *v, struct dw_err *err)
@@ -484,66 +68,27 @@ static int print_info(const json_t *v, struct dw_err *err)
 		snprintf(sizes, sizeof(sizes), "%lld cores, %lld MiB of memory, %lld MiB of disk",
 			 (long long)json_integer_value(cpus), (long long)json_integer_value(memory),
 			 (long long)json_integer_value(disk));
-	add_field(&t, "id", call_text(v, "template_id"));
-	add_field(&t, "alias", call_text(v, "alias"));
-	add_field(&t, "status", call_text(v, "status"));
-	add_field(&t, "source", call_text(v, "source"));
-	add_field(&t, "made", call_text(v, "created_at"));
-	add_field(&t, "files", size_of(v, "size_bytes", size));
-	add_field(&t, "sandboxes", sizes);
-	add_field(&t, "start", call_text(v, "start_cmd"));
-	const bool ok = table_print(&t, stdout);
-	table_done(&t);
-	return ok ? 0 : call_no_memory(err);
-}
-
-static int ask(struct job *j, const char *method, const char *id, struct dw_err *err)
-{
-	dw_autofree char *path = NULL;
-	json_t *answer = NULL;
-	int r = 0;
-	if (asprintf(&path, "/templates/%s", id) < 0) {
-		path = NULL;
-		return call_no_memory(err);
-	}
-	if (client_json(j->call.client, method, path, NULL, &answer, err) < 0)
-		return -1;
-	if (!json_is_object(answer))
-		r = call_bad_answer(err);
-	else if (j->call.json && !json_object_get(answer, "template_id"))
-		DW_IGNORE(json_object_set_new(answer, "template_id", json_string(id)));
-	if (r == 0 && j->call.json)
-		r = call_print_json(answer, j->call.word_n > 1, err);
-	else if (r == 0 && strcmp(method, "GET") == 0)
-		r = print_info(answer, err);
-	json_decref(answer);
-	return r;
-}
-
-/* All of them, though one fails; the exit code is that of the first that did. */
-static int ask_each(struct job *j, const char *method)
-{
-	int code = CALL_OK;
-	for (size_t i = 0; i < j->call.word_n; i++) {
-		struct dw_err one = { 0 };
-		if (ask(j, method, j->call.word[i], &one) == 0)
-			continue;
-		if (j->call.word_n > 1)
-			dw_err_wrap(&one, "%s", j->call.word[i]);
-		const int failed = call_failed(&one);
-		code = code ? code : failed;
-	}
-	return code;
+	rows_add_field(&t, "id", call_text(v, "template_id"));
+	rows_add_field(&t, "alias", call_text(v, "alias"));
+	rows_add_field(&t, "status", call_text(v, "status"));
+	rows_add_field(&t, "source", call_text(v, "source"));
+	rows_add_field(&t, "made", call_text(v, "created_at"));
+	rows_add_field(&t, "files", row_size(v, "size_bytes", size));
+	rows_add_field(&t, "sandboxes", sizes);
+	rows_add_field(&t, "start", call_text(v, "start_cmd"));
+	return rows_print_table(&t, err);
 }
 
 static int info(void *job, struct dw_err *err)
 {
-	return ask_each(job, "GET");
+	struct job *j = job;
+	return rows_ask_each(&(struct rows_ask){ &j->call, "GET", "/templates", "template_id", print_info });
 }
 
 static int rm(void *job, struct dw_err *err)
 {
-	return ask_each(job, "DELETE");
+	struct job *j = job;
+	return rows_ask_each(&(struct rows_ask){ &j->call, "DELETE", "/templates", "template_id", NULL });
 }
 
 #define COMMAND(usage, about, options, min, max, check, run)                               \
@@ -558,18 +103,6 @@ static const struct call_command info_command =
 static const struct call_command rm_command =
 	COMMAND("template rm ID...", "Deletes templates, by id or alias; not those that a sandbox is made of.",
 		plain_options, 1, SIZE_MAX, call_check_ids, rm);
-static const struct call_command build_command = COMMAND("template build [-f FILE] [--base IMAGE] [OPTION]...",
-							 "Builds a template of a Dockerfile, or of the steps in its "
-							 "options; shows the log, and prints the template's id.",
-							 build_options, 0, 0, check_build, build);
-static const struct call_command import_command =
-	COMMAND("template import ARCHIVE|FOLDER [OPTION]...",
-		"Makes a template of an image: an OCI archive, a folder in the OCI layout, or what docker save writes.",
-		import_options, 1, 1, NULL, import);
-static const struct call_command debian_command =
-	COMMAND("template debian [OPTION]...", "Makes a template of Debian packages.", debian_options, 0, 0,
-		check_build, debian);
-
 #define RUNNER(verb)                                                               \
 	static int run_##verb(int argc, char *const *argv)                         \
 	{                                                                          \
@@ -578,16 +111,13 @@ static const struct call_command debian_command =
 RUNNER(list)
 RUNNER(info)
 RUNNER(rm)
-RUNNER(build)
-RUNNER(import)
-RUNNER(debian)
 
 int cli_template(int argc, char *const *argv)
 {
 	static const struct cli_command commands[] = {
-		{ "build", run_build, "make one of a Dockerfile, or of steps" },
-		{ "import", run_import, "make one of an image's archive" },
-		{ "debian", run_debian, "make one of Debian packages" },
+		{ "build", template_build, "make one of a Dockerfile, or of steps" },
+		{ "import", template_import, "make one of an image's archive" },
+		{ "debian", template_debian, "make one of Debian packages" },
 		{ "ls", run_list, "those there are" },
 		{ "info", run_info, "what the server knows of one" },
 		{ "rm", run_rm, "delete" },

@@ -5,10 +5,7 @@
 #include <string.h>
 
 #include "cli/place.h"
-#include "cli/table.h"
-#include "cli/text.h"
-
-#define PAGES_MAX 10000u /* an endless list is no list */
+#include "cli/rows.h"
 
 int volume_set_name(void *to, const char *value, struct dw_err *err)
 {
@@ -59,22 +56,7 @@ int volume_made(const struct volume_job *j, json_t *answer_take, struct dw_err *
 	return r;
 }
 
-static const char *size_of(const json_t *v, const char *key, char buf[static CLI_SIZE_MAX])
-{
-	const json_t *n = json_object_get(v, key);
-	if (!json_is_integer(n) || json_integer_value(n) < 0)
-		return NULL;
-	return cli_size((uint64_t)json_integer_value(n), buf);
-}
-
-static const char *age_of(const json_t *v, char buf[static CLI_AGE_MAX])
-{
-	const char *text = call_text(v, "created_at");
-	time_t t;
-	return text && cli_parse_time(text, &t) ? cli_age((int64_t)time(NULL) - (int64_t)t, buf) : NULL;
-}
-
-static int print_list(const struct volume_job *j, json_t *list, struct dw_err *err)
+static int print_list(const json_t *list, struct dw_err *err)
 {
 	static const char *const heads[] = { "ID", "NAME", "SIZE", "FILES", "AGE" };
 	struct table t = { .columns = DW_COUNT(heads), .right = { [2] = true, [3] = true, [4] = true } };
@@ -90,146 +72,53 @@ static int print_list(const struct volume_job *j, json_t *list, struct dw_err *e
 				 (long long)json_integer_value(json_object_get(v, "file_count")));
 		table_add(&t, call_text(v, "volume_id"));
 		table_add(&t, call_text(v, "name"));
-		table_add(&t, size_of(v, "content_bytes", size));
+		table_add(&t, row_size(v, "content_bytes", size));
 		table_add(&t, files);
-		table_add(&t, age_of(v, age));
+		table_add(&t, row_age(v, "created_at", age));
 	}
-	const bool ok = table_print(&t, stdout);
-	table_done(&t);
-	return ok ? 0 : call_no_memory(err);
-}
-
-static int print_ids(const json_t *list, struct dw_err *err)
-{
-	const json_t *v;
-	size_t i;
-	json_array_foreach(list, i, v)
-	{
-		const char *id = call_text(v, "volume_id");
-		if (!id || !place_is_id(id))
-			return call_bad_answer(err);
-		puts(id);
-	}
-	return 0;
-}
-
-static int list_page(const struct volume_job *j, const char *token, json_t *list, char **ret_token, struct dw_err *err)
-{
-	dw_autofree char *path = NULL;
-	json_t *answer = NULL;
-	if (asprintf(&path, "/volumes?limit=1000%s%s", token ? "&next_token=" : "", token ? token : "") < 0) {
-		path = NULL;
-		return call_no_memory(err);
-	}
-	if (client_json(j->call.client, "GET", path, NULL, &answer, err) < 0)
-		return -1;
-	json_t *rows = json_object_get(answer, "volumes");
-	const char *next = call_text(answer, "next_token");
-	int r = json_is_array(rows) ? 0 : call_bad_answer(err);
-	if (r == 0 && json_array_extend(list, rows) < 0)
-		r = call_no_memory(err);
-	*ret_token = NULL;
-	if (r == 0 && next && *next && !(*ret_token = cli_percent(next)))
-		r = call_no_memory(err);
-	json_decref(answer);
-	return r;
+	return rows_print_table(&t, err);
 }
 
 static int list(void *job, struct dw_err *err)
 {
 	const struct volume_job *j = job;
-	dw_autofree char *token = NULL;
-	json_t *all = json_array();
-	int r = all ? 0 : call_no_memory(err);
-	for (unsigned page = 0; r == 0 && (page == 0 || token); page++) {
-		dw_autofree char *this = DW_TAKE(token);
-		r = page < PAGES_MAX ? list_page(j, this, all, &token, err) : call_bad_answer(err);
-	}
-	if (r == 0 && j->quiet) {
-		r = print_ids(all, err);
-	} else if (r == 0 && j->call.json) {
-		json_t *whole = json_pack("{sO sI}", "volumes", all, "total", (json_int_t)json_array_size(all));
-		r = whole ? call_print_json(whole, false, err) : call_no_memory(err);
-		json_decref(whole);
-	} else if (r == 0) {
-		r = print_list(j, all, err);
-	}
+	json_t *all = NULL;
+	if (rows_get(j->call.client, "/volumes?limit=1000", "volumes", &all, err) < 0)
+		return -1;
+	int r;
+	if (j->quiet)
+		r = rows_print_ids(all, "volume_id", err);
+	else
+		r = j->call.json ? rows_print_json(all, "volumes", err) : print_list(all, err);
 	json_decref(all);
 	return r;
-}
-
-static void add_field(struct table *t, const char *name, const char *text)
-{
-	if (!text || !*text)
-		return;
-	table_add(t, name);
-	table_add(t, text);
 }
 
 static int print_info(const json_t *v, struct dw_err *err)
 {
 	struct table t = { .columns = 2 };
 	char packed[CLI_SIZE_MAX], content[CLI_SIZE_MAX], most[CLI_SIZE_MAX], age[CLI_AGE_MAX], made[80] = "";
-	if (age_of(v, age))
+	if (row_age(v, "created_at", age))
 		snprintf(made, sizeof(made), "%.19s UTC (%s ago)", call_text(v, "created_at"), age);
-	add_field(&t, "id", call_text(v, "volume_id"));
-	add_field(&t, "name", call_text(v, "name"));
-	add_field(&t, "content", size_of(v, "content_bytes", content));
-	add_field(&t, "archive", size_of(v, "size_bytes", packed));
-	add_field(&t, "at most", size_of(v, "quota_bytes", most));
-	add_field(&t, "made", made);
-	const bool ok = table_print(&t, stdout);
-	table_done(&t);
-	return ok ? 0 : call_no_memory(err);
-}
-
-static int ask(struct volume_job *j, const char *method, const char *id, struct dw_err *err)
-{
-	dw_autofree char *path = NULL;
-	json_t *answer = NULL;
-	int r = 0;
-	if (asprintf(&path, "/volumes/%s", id) < 0) {
-		path = NULL;
-		return call_no_memory(err);
-	}
-	if (client_json(j->call.client, method, path, NULL, &answer, err) < 0)
-		return -1;
-	if (!json_is_object(answer))
-		r = call_bad_answer(err);
-	else if (j->call.json && !json_object_get(answer, "volume_id"))
-		DW_IGNORE(json_object_set_new(answer, "volume_id", json_string(id)));
-	if (r == 0 && j->call.json)
-		r = call_print_json(answer, j->call.word_n > 1, err);
-	else if (r == 0 && strcmp(method, "GET") == 0)
-		r = print_info(answer, err);
-	json_decref(answer);
-	return r;
-}
-
-/* All of them, though one fails; the exit code is that of the first that did. */
-static int ask_each(struct volume_job *j, const char *method)
-{
-	int code = CALL_OK;
-	for (size_t i = 0; i < j->call.word_n; i++) {
-		struct dw_err one = { 0 };
-		if (ask(j, method, j->call.word[i], &one) == 0)
-			continue;
-		if (j->call.word_n > 1)
-			dw_err_wrap(&one, "%s", j->call.word[i]);
-		const int failed = call_failed(&one);
-		code = code ? code : failed;
-	}
-	return code;
+	rows_add_field(&t, "id", call_text(v, "volume_id"));
+	rows_add_field(&t, "name", call_text(v, "name"));
+	rows_add_field(&t, "content", row_size(v, "content_bytes", content));
+	rows_add_field(&t, "archive", row_size(v, "size_bytes", packed));
+	rows_add_field(&t, "at most", row_size(v, "quota_bytes", most));
+	rows_add_field(&t, "made", made);
+	return rows_print_table(&t, err);
 }
 
 static int info(void *job, struct dw_err *err)
 {
-	return ask_each(job, "GET");
+	struct volume_job *j = job;
+	return rows_ask_each(&(struct rows_ask){ &j->call, "GET", "/volumes", "volume_id", print_info });
 }
 
 static int rm(void *job, struct dw_err *err)
 {
-	return ask_each(job, "DELETE");
+	struct volume_job *j = job;
+	return rows_ask_each(&(struct rows_ask){ &j->call, "DELETE", "/volumes", "volume_id", NULL });
 }
 
 /* It reads all of it before it answers. */
