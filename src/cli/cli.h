@@ -64,6 +64,8 @@ int cli_network(int argc, char *const *argv);
 int cli_policy(int argc, char *const *argv);
 /* sandbox.c */
 int cli_sandbox(int argc, char *const *argv);
+/* snapshot.c */
+int cli_snapshot(int argc, char *const *argv);
 /* template.c */
 int cli_template(int argc, char *const *argv);
 /* volume.c */

@@ -22,6 +22,7 @@ static const struct cli_command commands[] = {
 	{ "sandbox", cli_sandbox, "sandboxes: make, list, use, end" },
 	{ "files", cli_files, "files of sandboxes: copy, show, list, remove" },
 	{ "network", cli_network, "what sandboxes may reach, and what they tried" },
+	{ "snapshot", cli_snapshot, "snapshots: the files of sandboxes, kept" },
 	{ "template", cli_template, "templates: what sandboxes are made from" },
 	{ "volume", cli_volume, "volumes: folders that outlive sandboxes" },
 	{ "key", cli_key, "API keys: make, list, revoke" },

@@ -11,7 +11,7 @@
 
 struct job {
 	struct call call;
-	const char *template, *network, *on_timeout;
+	const char *template, *snapshot, *network, *on_timeout;
 	long timeout;
 	bool auto_resume;
 	json_t *allow, *deny, *env, *metadata, *volumes;
@@ -20,6 +20,13 @@ struct job {
 static int set_template(void *to, const char *value, struct dw_err *err)
 {
 	return call_once(&((struct job *)to)->template, value, err);
+}
+
+static int set_snapshot(void *to, const char *value, struct dw_err *err)
+{
+	if (call_check_id(value, err) < 0)
+		return -1;
+	return call_once(&((struct job *)to)->snapshot, value, err);
 }
 
 static int set_network(void *to, const char *value, struct dw_err *err)
@@ -86,6 +93,7 @@ static int add_volume(void *to, const char *value, struct dw_err *err)
 
 static const struct cli_option options[] = {
 	{ "--template", "NAME", set_template, "what it is made from (base)" },
+	{ "--snapshot", "SNAPSHOT", set_snapshot, "it starts with the files, and has the template, of this one" },
 	{ "--timeout", "SECONDS", set_timeout, "how long it may run (300)" },
 	{ "--allow", "ENTRY", add_allow, "what it may reach, and nothing else; repeatable" },
 	{ "--deny", "ENTRY", add_deny, "what it may not reach; repeatable" },
@@ -161,6 +169,7 @@ static int create_body(struct job *j, json_t *body, struct dw_err *err)
 	if (j->template && call_check_utf8("--template", j->template, err) < 0)
 		return -1;
 	bool ok = (!j->template || set(body, "template", json_string(j->template))) &&
+		  (!j->snapshot || set(body, "snapshot_id", json_string(j->snapshot))) &&
 		  (!j->timeout || set(body, "timeout", json_integer(j->timeout))) &&
 		  (!j->env || set(body, "envs", json_incref(j->env))) &&
 		  (!j->metadata || set(body, "metadata", json_incref(j->metadata))) &&
@@ -196,10 +205,16 @@ static int create(void *job, struct dw_err *err)
 		json_decref(body);
 		return -1;
 	}
-	if (client_json(j->call.client, "POST", "/sandboxes", body, &answer, err) < 0)
+	/* The server unpacks a snapshot, however large, before it answers. */
+	const struct client_request rq = {
+		.method = "POST", .path = "/sandboxes", .body = body, .patient = j->snapshot != NULL
+	};
+	int r = client_do(j->call.client, &rq, &answer, err);
+	json_decref(body);
+	if (r < 0)
 		return -1;
 	const char *id = call_text(answer, "sandbox_id");
-	int r = id && place_is_id(id) ? 0 : call_bad_answer(err);
+	r = id && place_is_id(id) ? 0 : call_bad_answer(err);
 	if (r == 0 && j->call.json)
 		r = call_print_json(answer, false, err);
 	else if (r == 0)

@@ -161,6 +161,33 @@ def test_a_terminal(declaw, sandbox):
     os.close(ours)
 
 
+def test_snapshots(declaw, sandbox):
+    at = f"{sandbox}:/home/user/f"
+    declaw("sandbox", "exec", sandbox, "--", "sh", "-c", "echo kept > f")
+    first = declaw("sandbox", "snapshot", sandbox).stdout.decode().strip()
+    declaw("sandbox", "exec", sandbox, "--", "sh", "-c", "echo later > f")
+    second = declaw("sandbox", "snapshot", sandbox).stdout.decode().strip()
+    declaw("files", "rm", at)
+    assert declaw("sandbox", "restore", sandbox).stdout.decode().strip() == second
+    assert declaw("files", "cat", at).stdout == b"later\n"
+    assert declaw("sandbox", "restore", sandbox, "--snapshot", first).stdout.decode().strip() == first
+    assert declaw("files", "cat", at).stdout == b"kept\n"
+    fresh = declaw("sandbox", "create", "--snapshot", second).stdout.decode().strip()
+    assert fresh != sandbox and declaw("files", "cat", f"{fresh}:/home/user/f").stdout == b"later\n"
+    declaw("sandbox", "kill", "--wait", fresh)
+    assert b"stand on the template" in declaw("sandbox", "create", "--snapshot", second, "--template", "python", code=1).stderr
+    for words in (["sandbox", "snapshots", sandbox], ["snapshot", "ls", "--sandbox", sandbox]):
+        assert declaw(*words, "-q").stdout.decode().split() == [second, first]
+        assert [s["size_bytes"] > 0 for s in json.loads(declaw(*words, "--json").stdout)["snapshots"]] == [True, True]
+        assert declaw(*words).stdout.decode().splitlines()[2].split()[:3] == [first, sandbox, "base"]
+    declaw("snapshot", "rm", first)
+    assert b"no such snapshot" in declaw("snapshot", "rm", first, code=1).stderr
+    assert declaw("sandbox", "snapshots", "-q", sandbox).stdout.decode().split() == [second]
+    declaw("snapshot", "rm", second)
+    assert b"no snapshot" in declaw("sandbox", "restore", sandbox, code=1).stderr
+    assert declaw("sandbox", "exec", sandbox, "--", "cat", "f").stdout == b"kept\n", "it goes on"
+
+
 def test_volumes(declaw, tmp_path):
     (tmp_path / "data/d").mkdir(parents=True)
     (tmp_path / "data/a b").write_text("hello")

@@ -8,14 +8,23 @@ _declaw() {
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return
 		;;
+	--snapshot)
+		mapfile -t COMPREPLY < <(compgen -W "$(declaw snapshot ls -q 2> /dev/null)" -- "$word")
+		return
+		;;
+	--sandbox)
+		mapfile -t COMPREPLY < <(compgen -W "$(declaw sandbox list -q 2> /dev/null)" -- "$word")
+		return
+		;;
 	esac
 	if ((COMP_CWORD == 1)); then
-		words="sandbox files network template volume key policy --help --version"
+		words="sandbox files network snapshot template volume key policy --help --version"
 	elif ((COMP_CWORD == 2)); then
 		case ${COMP_WORDS[1]} in
-		sandbox) words="create list info exec connect pause resume snapshot restore kill --help" ;;
+		sandbox) words="create list info exec connect pause resume snapshot snapshots restore kill --help" ;;
 		files) words="cp cat ls rm --help" ;;
 		network) words="get set allow deny log suggest --help" ;;
+		snapshot) words="ls rm --help" ;;
 		template) words="build import debian ls info rm --help" ;;
 		volume) words="create ls info download snapshot commit rm --help" ;;
 		key) words="create list revoke --help" ;;
@@ -23,7 +32,7 @@ _declaw() {
 		esac
 	elif [[ $word == -* ]]; then
 		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
-		"sandbox create") words="--template --timeout --allow --deny --network --env --metadata --volume --on-timeout --auto-resume --json --url --domain --api-key-file --help" ;;
+		"sandbox create") words="--template --snapshot --timeout --allow --deny --network --env --metadata --volume --on-timeout --auto-resume --json --url --domain --api-key-file --help" ;;
 		"sandbox list") words="--state --metadata -q --json --url --domain --api-key-file --help" ;;
 		"sandbox info") words="--json --url --domain --api-key-file --help" ;;
 		"sandbox exec") words="-i --user --cwd --env --timeout --json --url --domain --api-key-file --help" ;;
@@ -31,6 +40,7 @@ _declaw() {
 		"sandbox pause") words="--json --url --domain --api-key-file --help" ;;
 		"sandbox resume") words="--json --url --domain --api-key-file --help" ;;
 		"sandbox snapshot") words="--json --url --domain --api-key-file --help" ;;
+		"sandbox snapshots") words="-q --json --url --domain --api-key-file --help" ;;
 		"sandbox restore") words="--snapshot --json --url --domain --api-key-file --help" ;;
 		"sandbox kill") words="--wait --json --url --domain --api-key-file --help" ;;
 		"files cp") words="-q --user --json --url --domain --api-key-file --help" ;;
@@ -43,6 +53,8 @@ _declaw() {
 		"network deny") words="--remove --generation --json --url --domain --api-key-file --help" ;;
 		"network log") words="--follow --verdict --would --reason --proto --name --addr --port --since --until --limit --before --json --url --domain --api-key-file --help" ;;
 		"network suggest") words="--policy --json --url --domain --api-key-file --help" ;;
+		"snapshot ls") words="--sandbox -q --json --url --domain --api-key-file --help" ;;
+		"snapshot rm") words="--json --url --domain --api-key-file --help" ;;
 		"template build") words="--alias -f --base --run --apt --env --start --ready --allow --deny --cpus --memory --disk --background -q --json --url --domain --api-key-file --help" ;;
 		"template import") words="--alias --tag --cpus --memory --disk --background -q --json --url --domain --api-key-file --help" ;;
 		"template debian") words="--alias --suite --package --mirror --start --ready --allow --deny --cpus --memory --disk --background -q --json --url --domain --api-key-file --help" ;;
@@ -64,6 +76,7 @@ _declaw() {
 	else
 		case "${COMP_WORDS[1]} ${COMP_WORDS[2]}" in
 		"sandbox create" | "sandbox list" | key* | policy*) ;;
+		"snapshot rm") words=$(declaw snapshot ls -q 2> /dev/null) ;;
 		"template info" | "template rm") words=$(declaw template ls -q 2> /dev/null) ;;
 		"volume info" | "volume rm" | "volume download") words=$(declaw volume ls -q 2> /dev/null) ;;
 		"volume commit")
