@@ -411,11 +411,29 @@ static const struct call_command debian_command =
 	COMMAND("template debian [OPTION]...", "Makes a template of Debian packages.", debian_options, 0, 0,
 		check_build, debian);
 
-#define RUNNER(verb)                                                               \
-	int template_##verb(int argc, char *const *argv)                           \
-	{                                                                          \
-		return call_main(&verb##_command, argc, argv, &(struct job){ 0 }); \
-	}
-RUNNER(build)
-RUNNER(import)
-RUNNER(debian)
+static int run(const struct call_command *command, int argc, char *const *argv)
+{
+	struct job j = { 0 };
+	const int code = call_main(command, argc, argv, &j);
+	json_decref(j.run);
+	json_decref(j.apt);
+	json_decref(j.env);
+	json_decref(j.allow);
+	json_decref(j.deny);
+	return code;
+}
+
+int template_build(int argc, char *const *argv)
+{
+	return run(&build_command, argc, argv);
+}
+
+int template_import(int argc, char *const *argv)
+{
+	return run(&import_command, argc, argv);
+}
+
+int template_debian(int argc, char *const *argv)
+{
+	return run(&debian_command, argc, argv);
+}
