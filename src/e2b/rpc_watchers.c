@@ -9,11 +9,11 @@
 #include "daemon/clock.h"
 #include "e2b/rpc_files.h"
 #include "e2b/target.h"
+#include "e2b/watch_answer.h"
 
 #define WATCHERS_MAX     1024u   /* an operation with an agent each */
 #define WATCHERS_SANDBOX 16u     /* of its operations: others need some, too */
 #define WATCHERS_IDLE_MS 3600000 /* somebody who asks at all asks more often */
-#define WATCHERS_EVENTS  10000u  /* in one answer; the next call has the rest */
 #define ID_RANDOM        20
 #define MORE_MS          2 /* between what has happened and the agent's word of it */
 
@@ -176,7 +176,7 @@ static struct watcher **find(struct watchers *all, const char *sandbox, const ch
 }
 
 /* One event, if there is one now: 1, 0, or -1 without memory. What ends the watch is noted in it. */
-static int take_event(struct watcher *w, json_t *events)
+static int take_event(struct watcher *w, struct watch_answer *a)
 {
 	struct dw_agentp_frame f;
 	struct dw_agentp_event e;
@@ -206,19 +206,21 @@ static int take_event(struct watcher *w, json_t *events)
 		return -1;
 	}
 	for (unsigned i = 0; i < event.n; i++)
-		ok &= json_array_append_new(events, event.message[i]) == 0;
+		ok &= watch_answer_add(a, event.message[i]);
 	return ok ? 1 : -1;
 }
 
-static int take_events(struct watcher *w, json_t *events, struct dw_err *err)
+static int take_events(struct watcher *w, struct watch_answer *a, struct dw_err *err)
 {
 	int r = 1;
-	while (r > 0 && !w->over && json_array_size(events) < WATCHERS_EVENTS)
-		r = take_event(w, events);
+	if (watch_answer_begin(a, w->op.sandbox, err) < 0)
+		return -1;
+	while (r > 0 && !w->over && !watch_answer_full(a))
+		r = take_event(w, a);
 	if (r < 0)
 		return dw_err_errno(err, ENOMEM, "watching the directory");
 	/* What came before the end is told first. */
-	if (w->over && !json_array_size(events)) {
+	if (w->over && !a->events) {
 		*err = w->why;
 		return -1;
 	}
@@ -228,10 +230,8 @@ static int take_events(struct watcher *w, json_t *events, struct dw_err *err)
 int e2b_watcher_events(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
 	struct watchers *all = rq->app->watchers;
-	auto_json json_t *events = json_array();
+	auto_watch_answer struct watch_answer answer = { 0 };
 	const char *id;
-	if (!events)
-		return dw_err_errno(err, ENOMEM, "watching the directory");
 	if (read_id(rq, &id, err) < 0)
 		return -1;
 	pthread_mutex_lock(&all->lock);
@@ -245,13 +245,13 @@ int e2b_watcher_events(struct http_request *rq, struct http_reply *rp, struct dw
 		return dw_err_set(err, DW_ERR_NOT_FOUND, "watcher_not_found", "there is no such watcher");
 	pthread_mutex_lock(&w->lock);
 	w->what.rq = w->with_entry ? rq : NULL;
-	const int r = take_events(w, events, err);
+	const int r = take_events(w, &answer, err);
 	pthread_mutex_unlock(&w->lock);
 	unref(all, w);
 	if (r < 0)
 		return -1;
-	rp->json = json_pack("{sO}", "events", events);
-	return rp->json ? 0 : dw_err_errno(err, ENOMEM, "watching the directory");
+	rp->response = watch_answer_response(&answer);
+	return rp->response ? 0 : dw_err_errno(err, ENOMEM, "watching the directory");
 }
 
 int e2b_watcher_remove(struct http_request *rq, struct http_reply *rp, struct dw_err *err)

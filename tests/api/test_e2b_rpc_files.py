@@ -2,6 +2,7 @@
 """Files as E2B's clients list, move and watch them: the Connect protocol, byte by byte."""
 
 import datetime
+import json
 import re
 import time
 
@@ -263,6 +264,36 @@ def test_a_watcher_with_entries(envd, folder):
     watcher = call(envd, "CreateWatcher", path=folder, include_entry=True)["watcherId"]
     envd.run(f"printf hello > {folder}/f")
     assert fetched(envd, watcher, 2)[0]["entry"]["path"] == f"{folder}/f"
+    call(envd, "RemoveWatcher", watcherId=watcher)
+
+
+def test_an_answer_has_a_bound_in_bytes(envd, folder):
+    """Each name becomes six times as long in JSON, and is told three times."""
+    deep = folder + ("/" + "\1" * 250) * 13
+    envd.run(f"""python3 - {folder} <<'E'
+import os, sys
+deep = sys.argv[1] + ("/" + chr(1) * 250) * 13
+os.makedirs(deep)
+for name in ("a", "b"):
+    open(deep + "/" + name, "w").close()
+E""")
+    watcher = call(envd, "CreateWatcher", path=folder, recursive=True, includeEntry=True)["watcherId"]
+    envd.run(f"""python3 - {folder} <<'E'
+import os, sys
+deep = sys.argv[1] + ("/" + chr(1) * 250) * 13
+for i in range(150):
+    os.chmod(deep + "/" + "ab"[i % 2], 0o600 + i)
+E""")
+    found, largest = [], 0
+    deadline = time.monotonic() + 20
+    while len(found) < 150 and time.monotonic() < deadline:
+        answer = envd.raw("/" + FS + "GetWatcherEvents", json.dumps({"watcherId": watcher}).encode())
+        assert answer.status == 200, answer.body[:500]
+        largest = max(largest, len(answer.body))
+        found += [(e["type"], e["entry"]["path"]) for e in answer.json["events"]]
+    # All of them, and not at once.
+    assert found == [("EVENT_TYPE_CHMOD", f"{deep}/{'ab'[i % 2]}") for i in range(150)]
+    assert 1 << 20 <= largest < 5 << 18
     call(envd, "RemoveWatcher", watcherId=watcher)
 
 
