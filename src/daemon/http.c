@@ -197,7 +197,9 @@ static int check_head(struct http_request *rq, const char *method, const char *p
 	rq->drain_max = DAEMON_DRAIN_ANON_MAX;
 	if (admit(rq, err) < 0)
 		return -1;
-	rq->drain_max = DAEMON_DRAIN_MAX;
+	/* Open routes have strangers, too. */
+	if (!http_is_stranger(rq))
+		rq->drain_max = DAEMON_DRAIN_MAX;
 	if (m == ROUTE_UNKNOWN)
 		return dw_err_set(err, DW_ERR_NOT_FOUND, "route_not_found", "there is no such route");
 	if (m == ROUTE_METHOD)

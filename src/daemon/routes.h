@@ -41,7 +41,7 @@ struct route {
 	bool open; /* needs no key */
 	/*
 	 * In the place of the key, and of the owner's check: judges the head, and sets the request's id (what the pattern has no place for)
-	 * and caller. Fails UNAUTHORIZED, or as the handler would.
+	 * and caller. Fails UNAUTHORIZED, or as the handler would. Who is admitted has shown a credential, and is no stranger any more.
 	 */
 	int (*admit)(struct http_request *rq, struct dw_err *err);
 };

@@ -9,7 +9,7 @@
 int e2b_health(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
 	auto_record struct record r = { 0 };
-	if (manager_info(rq->app->manager, rq->id, &r, err) < 0)
+	if (e2b_target(rq, err) < 0 || manager_info(rq->app->manager, rq->id, &r, err) < 0)
 		return -1;
 	if (r.state != RECORD_RUNNING)
 		return dw_err_set(err, DW_ERR_GONE, "sandbox_not_running", "the sandbox %s is %s", rq->id,

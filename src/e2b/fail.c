@@ -13,7 +13,7 @@ static bool not_running(const struct http_request *rq)
 	for (size_t i = 0; i < DW_COUNT(codes); i++)
 		any |= strcmp(rq->err.code, codes[i]) == 0;
 	/* Calls with an API key say 404, as for any other resource. */
-	return any && rq->route && rq->route->admit;
+	return any && rq->route && (rq->route->admit || rq->route->open);
 }
 
 struct MHD_Response *e2b_fail(const struct http_request *rq, unsigned *status)

@@ -7,7 +7,7 @@
 
 /* clang-format off */
 static const struct route table[] = {
-	{ "GET",    "/e2b/health",                 e2b_health,       ROUTE_NONE, .admit = e2b_target },
+	{ "GET",    "/e2b/health",                 e2b_health,       ROUTE_NONE, .open = true },
 	{ "GET",    "/e2b/files",                  e2b_file_read,    ROUTE_NONE, .admit = files_admit },
 	{ "POST",   "/e2b/files",                  e2b_file_write,   ROUTE_STREAM, &e2b_upload_stream, .admit = files_admit },
 	{ "POST",   "/e2b/v2/sandboxes",           e2b_create,       ROUTE_JSON },

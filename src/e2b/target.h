@@ -11,12 +11,12 @@
 #define E2B_ENVD_PORT 49983
 
 /*
- * Admissions of routes (daemon/routes.h). Both set the request's id to that of a sandbox that there was at some time, and its caller to
+ * Whose sandbox a request is about. Both set the request's id to that of a sandbox that there was at some time, and its caller to
  * the sandbox's owner. INVALID "invalid_sandbox_id" without the header, NOT_FOUND.
  */
-/* By the token. UNAUTHORIZED comes first, so that it tells nothing of whether there is such a sandbox. */
+/* Admission of a route (daemon/routes.h) by the token. UNAUTHORIZED comes first, so that it tells nothing of whether there is such a sandbox. */
 int DW_MUST_USE e2b_admit(struct http_request *rq, struct dw_err *err);
-/* By nothing else: for what anybody may ask, or what judges on its own (e2b_has_token). */
+/* By nothing else, so no admission, which makes its client a known one: for the handler of an open route. */
 int DW_MUST_USE e2b_target(struct http_request *rq, struct dw_err *err);
 
 /* Whether the request carries the token of the sandbox with this id. */

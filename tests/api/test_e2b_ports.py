@@ -81,6 +81,18 @@ def test_envd_is_no_port(daemon, public):
     assert daemon.request("GET", "/health", headers=by_host(public, 49983), key=None).json["status"] == "ok"
 
 
+def test_who_knows_an_id_is_a_stranger_all_the_same(daemon, public):
+    killed = make(daemon)
+    daemon.request("DELETE", f"/e2b/sandboxes/{killed['sandboxID']}")
+    for made, status in ((public, 204), (killed, 502)):
+        asked = {"E2b-Sandbox-Id": made["sandboxID"], "E2b-Sandbox-Port": "49983"}
+        answer = daemon.request("GET", "/e2b/health", headers=asked, key=None)
+        # The connection of a stranger is kept no longer than its answer takes.
+        assert (answer.status, answer.headers["Connection"]) == (status, "close")
+        answer = daemon.request("GET", "/e2b/health", headers=asked)
+        assert answer.status == status and answer.headers["Connection"] != "close"
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "x", "", "-1", "99999999999", "8000 ", "08000", "+8000"])
 def test_ports_that_are_none(daemon, public, port):
     refused(daemon.request("GET", "/", headers={**by_header(public, port), **token(public)}, key=None), 400, error_code="invalid_port")
