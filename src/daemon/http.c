@@ -142,9 +142,12 @@ static int check_framing(const struct http_request *rq, struct dw_err *err)
 					  "the only Transfer-Encoding that this server knows is \"chunked\"");
 }
 
+/* What it held is given back now: its client may send, or say nothing, for long. */
 static void set_failed(struct http_request *rq)
 {
 	rq->failed = true;
+	if (rq->stream)
+		rq->route->stream->abort(rq);
 	free(rq->body);
 	rq->body = NULL;
 	rq->body_cap = 0;
@@ -213,8 +216,9 @@ static int check_head(struct http_request *rq, const char *method, const char *p
 	uint64_t n = declared_length(rq);
 	if (n != UINT64_MAX && n > body_limit(rq))
 		return too_large(rq, err);
-	/* Whatever may be sent may also be read and dropped. */
-	rq->drain_max = DW_MAX(rq->drain_max, body_limit(rq));
+	/* Whatever may be sent may also be read and dropped, but for what has no end. */
+	if (rq->route->body != ROUTE_PIPE)
+		rq->drain_max = DW_MAX(rq->drain_max, body_limit(rq));
 	if (rq->route->stream)
 		return rq->route->stream->begin(rq, err);
 	return 0;
@@ -278,7 +282,7 @@ static enum MHD_Result finish(struct http_request *rq)
 	/* A handler may take as long as a command does; the idle limit is for idle connections. */
 	MHD_set_connection_option(rq->conn, MHD_CONNECTION_OPTION_TIMEOUT, 0u);
 	if (run(rq, &rp) < 0)
-		rq->failed = true;
+		set_failed(rq);
 	MHD_set_connection_option(rq->conn, MHD_CONNECTION_OPTION_TIMEOUT, DAEMON_KEEPALIVE_S);
 	return http_send(rq, &rp);
 }

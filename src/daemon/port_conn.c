@@ -58,14 +58,17 @@ static int dial(struct port_conn *c, uint16_t port, struct dw_err *err)
 static int count(struct port_conn *c, atomic_uint *all, struct dw_err *err)
 {
 	atomic_uint *own = sandbox_ports(c->op.sandbox);
-	c->all = all;
 	const bool own_full = atomic_fetch_add(own, 1) >= DAEMON_PORTS_SANDBOX;
 	const bool all_full = atomic_fetch_add(all, 1) >= DAEMON_PORTS;
-	if (own_full || all_full)
+	if (own_full || all_full) {
+		atomic_fetch_sub(own, 1);
+		atomic_fetch_sub(all, 1);
 		return dw_err_set(err, DW_ERR_LIMIT, "too_many_connections",
 				  "more than %u connections to ports of %s at one time",
 				  own_full ? DAEMON_PORTS_SANDBOX : DAEMON_PORTS,
 				  own_full ? "this sandbox" : "all sandboxes");
+	}
+	c->all = all;
 	return 0;
 }
 

@@ -20,7 +20,10 @@ enum route_body {
 	ROUTE_PIPE,     /* the same, as many as come */
 };
 
-/* What takes a body as it comes. begin runs when the head was read and checked; abort always runs last if begin did. */
+/*
+ * What takes a body as it comes. begin runs when the head was read and checked; abort runs last when there is
+ * a rq->stream, which it takes away: as soon as the request has failed, or when it is over.
+ */
 struct route_stream {
 	int (*begin)(struct http_request *rq, struct dw_err *err);
 	int (*data)(struct http_request *rq, const void *p, size_t n, struct dw_err *err);

@@ -365,6 +365,37 @@ def test_connections_inside_are_bounded(daemon, box):
     assert eventually(lambda: daemon.request("GET", at(box)).status == 200)
 
 
+def test_refused_requests_hold_nothing(daemon, box):
+    """As many as there may be of all sandboxes, to a port where nothing listens, whose bodies never end."""
+    from test_bad_input import under_way
+
+    other, socks = daemon.create(timeout=3600)["sandbox_id"], []
+    start_server(daemon, other)
+    try:
+        for _ in range(520):
+            sock = socket.create_connection((daemon.host, daemon.port))
+            socks.append(sock)
+            sock.sendall(f"POST {at(box, '/', 9)} HTTP/1.1\r\nHost: a\r\nX-API-Key: {daemon.key}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n".encode())
+        assert eventually(lambda: under_way(daemon) > 520, 30)
+        for sandbox in (other, box):
+            assert eventually(lambda: daemon.request("GET", at(sandbox)).status == 200)
+    finally:
+        for sock in socks:
+            sock.close()
+
+
+def test_a_refused_body_without_end_is_not_read_on(daemon, box):
+    with socket.create_connection((daemon.host, daemon.port)) as sock:
+        sock.settimeout(20)
+        sock.sendall(f"POST {at(box, '/', 9)} HTTP/1.1\r\nHost: a\r\nX-API-Key: {daemon.key}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        piece = b"100000\r\n" + bytes(1 << 20) + b"\r\n"
+        with pytest.raises(ConnectionError):
+            for _ in range(200):
+                sock.sendall(piece)
+    answer = daemon.request("POST", at(box, "/", 9), bytes(1 << 20))
+    assert (answer.status, answer.code) == (502, "port_unreachable")
+
+
 def test_pipelined_requests(daemon, box):
     one = f"GET {at(box, '/x')} HTTP/1.1\r\nHost: a\r\nX-API-Key: KEY\r\n\r\n"
     assert raw_request(daemon, one * 3 + one.replace("Host: a", "Host: a\r\nConnection: close")) == [200] * 4
