@@ -109,6 +109,8 @@ int rpc_files_info(struct http_request *rq, const struct rpc_path *path, json_t 
 	uint16_t number = 0;
 	if (rpc_files_begin(rq, path, DW_AGENTP_FILE_INFO, (struct dw_agentp_file_request){ 0 }, &op, err) < 0)
 		return -1;
+	/* Nothing is changed, so nobody else needs it. */
+	op.client_fd = http_client_fd(rq);
 	if (read_entry(&op, ret, &number, err) == 0)
 		return 0;
 	if (number == ENOTDIR) {

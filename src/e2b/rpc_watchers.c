@@ -2,6 +2,7 @@
 #include "e2b/watchers.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +15,7 @@
 #define WATCHERS_MAX     1024u   /* an operation with an agent each */
 #define WATCHERS_SANDBOX 16u     /* of its operations: others need some, too */
 #define WATCHERS_IDLE_MS 3600000 /* somebody who asks at all asks more often */
+#define WATCHERS_TAKE_MS 1000    /* for one answer: an entry is an operation of its own, as slow as the sandbox likes */
 #define ID_RANDOM        20
 #define MORE_MS          2 /* between what has happened and the agent's word of it */
 
@@ -187,7 +189,7 @@ static int take_event(struct watcher *w, struct watch_answer *a)
 	case AGENT_OK:
 		break;
 	case AGENT_TIMEOUT:
-	case AGENT_CANCELLED: /* the server stops */
+	case AGENT_CANCELLED: /* the server stops, or nobody waits for the answer */
 		return 0;
 	case AGENT_LOST:
 		w->over = true;
@@ -210,12 +212,20 @@ static int take_event(struct watcher *w, struct watch_answer *a)
 	return ok ? 1 : -1;
 }
 
+/* Whoever is gone leaves the rest for the next call. */
+static bool is_wanted(const struct watcher *w)
+{
+	struct pollfd client = { .fd = w->op.client_fd, .events = POLLRDHUP };
+	return poll(&client, 1, 0) <= 0;
+}
+
 static int take_events(struct watcher *w, struct watch_answer *a, struct dw_err *err)
 {
+	const int64_t until = clock_mono_ms() + WATCHERS_TAKE_MS;
 	int r = 1;
 	if (watch_answer_begin(a, w->op.sandbox, err) < 0)
 		return -1;
-	while (r > 0 && !w->over && !watch_answer_full(a))
+	while (r > 0 && !w->over && !watch_answer_full(a) && clock_mono_ms() < until && is_wanted(w))
 		r = take_event(w, a);
 	if (r < 0)
 		return dw_err_errno(err, ENOMEM, "watching the directory");
@@ -225,6 +235,21 @@ static int take_events(struct watcher *w, struct watch_answer *a, struct dw_err 
 		return -1;
 	}
 	return 0;
+}
+
+/* For one client at a time: others would wait without an end of their own. */
+static int take_alone(struct watcher *w, struct http_request *rq, struct watch_answer *a, struct dw_err *err)
+{
+	if (pthread_mutex_trylock(&w->lock))
+		return dw_err_set(err, DW_ERR_CONFLICT, "watcher_busy",
+				  "another call takes the events of this watcher: ask again when it has been answered");
+	w->what.rq = w->with_entry ? rq : NULL;
+	w->op.client_fd = http_client_fd(rq);
+	const int r = take_events(w, a, err);
+	w->what.rq = NULL;
+	w->op.client_fd = -1;
+	pthread_mutex_unlock(&w->lock);
+	return r;
 }
 
 int e2b_watcher_events(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
@@ -243,10 +268,7 @@ int e2b_watcher_events(struct http_request *rq, struct http_reply *rp, struct dw
 	pthread_mutex_unlock(&all->lock);
 	if (!w)
 		return dw_err_set(err, DW_ERR_NOT_FOUND, "watcher_not_found", "there is no such watcher");
-	pthread_mutex_lock(&w->lock);
-	w->what.rq = w->with_entry ? rq : NULL;
-	const int r = take_events(w, &answer, err);
-	pthread_mutex_unlock(&w->lock);
+	const int r = take_alone(w, rq, &answer, err);
 	unref(all, w);
 	if (r < 0)
 		return -1;

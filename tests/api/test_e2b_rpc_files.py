@@ -3,11 +3,14 @@
 
 import datetime
 import json
+import os
 import re
+import signal
 import time
+from pathlib import Path
 
 import pytest
-from conftest import eventually
+from conftest import eventually, parent
 from connect_client import CallError, Envd
 
 FS = "filesystem.Filesystem/"
@@ -121,6 +124,11 @@ def test_listing(envd, folder):
     assert call(envd, "ListDir", path=folder + "/a/b/c") == {"entries": []}
     envd.run(f"cd {folder}/a/b/c; seq 5000 | xargs touch")
     assert len(call(envd, "ListDir", path=folder + "/a/b/c")["entries"]) == 5000
+
+
+def under_way(daemon):
+    text = daemon.request("GET", "/metrics").body.decode()
+    return int(next(line.split()[1] for line in text.splitlines() if line.startswith("declaw_http_requests_active ")))
 
 
 def watch(envd, path, **fields):
@@ -295,6 +303,47 @@ E""")
     assert found == [("EVENT_TYPE_CHMOD", f"{deep}/{'ab'[i % 2]}") for i in range(150)]
     assert 1 << 20 <= largest < 5 << 18
     call(envd, "RemoveWatcher", watcherId=watcher)
+
+
+def stopped_agent(daemon, envd):
+    """The sandbox's agent: what it has begun goes on while it is stopped, and nothing new begins."""
+    with envd.start("exec sleep 3456.789") as s:
+        s.pid()
+        tree = daemon.tree()
+        (pid,) = [p for p in tree if b"3456.789" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    while re.search(r"^NSpid:.*\s(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.M)[1] != "1":
+        pid = parent(pid)
+    assert pid in tree
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def test_a_watcher_of_a_sandbox_that_is_slow(make_daemon, in_background):
+    """An entry is asked of the sandbox for each event: that neither keeps a call from its end, nor one whose client has gone."""
+    d = make_daemon(env={"DECLAW_TEST_OP_STALL_MS": "400"})
+    e = Envd(d, d.create(timeout=3600))
+    e.run("mkdir /tmp/slow")
+    watcher = call(e, "CreateWatcher", path="/tmp/slow", includeEntry=True)["watcherId"]
+    e.run("for i in $(seq 50); do mkdir /tmp/slow/$i; done")
+    agent = stopped_agent(d, e)
+    try:
+        begun, found = time.monotonic(), []
+        first = in_background(lambda: found.extend(call(e, "GetWatcherEvents", watcherId=watcher)["events"]))
+        assert eventually(lambda: under_way(d) == 2)
+        assert fails("failed_precondition", e, "GetWatcherEvents", watcherId=watcher).status == 409
+        first.join(30)
+        assert 0 < len(found) < 10 and time.monotonic() - begun < 5
+        # Nobody waits for this one.
+        connection = d.connect()
+        connection.request("POST", "/e2b/" + FS + "GetWatcherEvents", json.dumps({"watcherId": watcher}), {**e.headers, "Content-Type": "application/json"})
+        assert eventually(lambda: under_way(d) == 2)
+        begun = time.monotonic()
+        connection.close()
+        assert eventually(lambda: under_way(d) == 1) and time.monotonic() - begun < 0.35
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    assert e.run("true").end["exitCode"] == 0
+    assert call(e, "GetWatcherEvents", watcherId=watcher)["events"][-1]["entry"]["path"] == "/tmp/slow/50"
 
 
 def test_the_end_of_what_a_watcher_watches(envd, folder):
