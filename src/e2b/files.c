@@ -13,10 +13,20 @@
 #include "e2b/signature.h"
 #include "e2b/target.h"
 
+#define EXPIRES_DIGITS 20u /* of the largest number of 64 bits */
+
 struct signed_url {
 	struct signature_text text;
 	const char *signature;
 };
+
+/* Anybody may ask, and is judged once for each sandbox: what nobody honest has signed is not worth that. */
+static bool is_plausible(const struct signed_url *u)
+{
+	return u->signature && strlen(u->signature) == SIGNATURE_SIZE - 1 && strlen(u->text.path) <= DAEMON_PATH_MAX &&
+	       strlen(u->text.user) <= DAEMON_USER_MAX &&
+	       (!u->text.expires || strlen(u->text.expires) <= EXPIRES_DIGITS);
+}
 
 static int read_signed(const struct http_request *rq, struct signed_url *ret, struct dw_err *err)
 {
@@ -28,14 +38,17 @@ static int read_signed(const struct http_request *rq, struct signed_url *ret, st
 	ret->text.path = path ? path : "";
 	ret->text.user = user ? user : "";
 	ret->text.operation = strcmp(rq->route->method, "GET") == 0 ? "read" : "write";
+	if (!is_plausible(ret))
+		ret->signature = NULL;
 	return 0;
 }
 
-static enum signature_verdict judge(const struct http_request *rq, const struct signed_url *u, const char *id)
+static enum signature_verdict judge(const struct http_request *rq, const struct signed_url *u,
+				    const struct evp_md_ctx_st *begun, const char *id)
 {
 	char token[TOKEN_SIZE];
 	token_make(rq->app, TOKEN_ENVD, id, token);
-	return signature_check(&u->text, token, u->signature, clock_wall_us() / 1000000);
+	return signature_judge(begun, &u->text, token, u->signature, clock_wall_us() / 1000000);
 }
 
 struct ids {
@@ -57,15 +70,15 @@ static void add_id(void *arg, const struct record *r)
 
 /* The sandbox whose token has signed: a digest or two for each that is alive, away from the manager's lock. */
 static enum signature_verdict find_signer(struct http_request *rq, const struct signed_url *u,
-					  char ret[static RECORD_ID_SIZE])
+					  const struct evp_md_ctx_st *begun, char ret[static RECORD_ID_SIZE])
 {
 	__attribute__((cleanup(ids_done))) struct ids ids = { .cap = DAEMON_SANDBOX_MAX };
 	struct dw_err err = { 0 };
-	ids.id = u->signature ? calloc(ids.cap, sizeof(*ids.id)) : NULL;
+	ids.id = calloc(ids.cap, sizeof(*ids.id));
 	if (!ids.id || manager_alive_each(rq->app->manager, add_id, &ids, &err) < 0)
 		return SIGNATURE_WRONG;
 	for (size_t i = 0; i < ids.n; i++) {
-		const enum signature_verdict v = judge(rq, u, ids.id[i]);
+		const enum signature_verdict v = judge(rq, u, begun, ids.id[i]);
 		if (v == SIGNATURE_WRONG)
 			continue;
 		snprintf(ret, RECORD_ID_SIZE, "%s", ids.id[i]);
@@ -74,23 +87,29 @@ static enum signature_verdict find_signer(struct http_request *rq, const struct 
 	return SIGNATURE_WRONG;
 }
 
+static enum signature_verdict judge_url(struct http_request *rq, const struct signed_url *u,
+					char ret[static RECORD_ID_SIZE])
+{
+	const char *named = http_header(rq, "E2b-Sandbox-Id");
+	if (!u->signature || (named && strlen(named) >= RECORD_ID_SIZE))
+		return SIGNATURE_WRONG;
+	struct evp_md_ctx_st *begun = signature_begin(&u->text);
+	if (named)
+		snprintf(ret, RECORD_ID_SIZE, "%s", named);
+	const enum signature_verdict v = named ? judge(rq, u, begun, named) : find_signer(rq, u, begun, ret);
+	signature_end(begun);
+	return v;
+}
+
 int files_admit(struct http_request *rq, struct dw_err *err)
 {
 	struct signed_url u = { 0 };
 	char id[RECORD_ID_SIZE] = "";
-	const char *named = http_header(rq, "E2b-Sandbox-Id");
 	if (http_header(rq, "X-Access-Token"))
 		return e2b_admit(rq, err);
 	if (read_signed(rq, &u, err) < 0)
 		return -1;
-	enum signature_verdict v;
-	if (named && strlen(named) < sizeof(id)) {
-		snprintf(id, sizeof(id), "%s", named);
-		v = judge(rq, &u, id);
-	} else {
-		v = named ? SIGNATURE_WRONG : find_signer(rq, &u, id);
-	}
-	switch (v) {
+	switch (judge_url(rq, &u, id)) {
 	case SIGNATURE_RIGHT:
 		return e2b_take_sandbox(rq, id, err);
 	case SIGNATURE_EXPIRED:

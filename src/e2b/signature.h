@@ -23,6 +23,11 @@ struct signature_text {
 #define SIGNATURE_SIZE 47 /* v1_, the base64 of a SHA-256 without its padding, and the end */
 
 void signature_make(const struct signature_text *t, const char *token, char ret[static SIGNATURE_SIZE]);
-/* given may be NULL, which is wrong. The comparison takes as long wherever the two differ. */
+/* What is the same for every token is digested once. */
+struct evp_md_ctx_st *signature_begin(const struct signature_text *t);
+void signature_end(struct evp_md_ctx_st *begun);
+enum signature_verdict signature_judge(const struct evp_md_ctx_st *begun, const struct signature_text *t,
+				       const char *token, const char *given, int64_t now_s);
+/* All of these for one token. given may be NULL, which is wrong. The comparison takes as long wherever the two differ. */
 enum signature_verdict signature_check(const struct signature_text *t, const char *token, const char *given,
 				       int64_t now_s);

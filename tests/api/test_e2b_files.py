@@ -281,6 +281,10 @@ def test_signatures_that_are_wrong(daemon, one):
         signed(one, "/etc/passwd", "read", signature="v1_"),
         signed(one, "/etc/passwd", "read", signature="v1_" + "A" * 43),
         signed(one, "/etc/passwd", "read", signature=None),
+        # Signed well, and longer than anything that is served: it is not even looked at.
+        signed(one, "/" + "a" * 4096, "read"),
+        signed(one, "/etc/passwd", "read", "u" * 65),
+        signed(one, "/etc/passwd", "read", expires="0" * 11 + str(now + 60)),
         "path=/etc/passwd",
         "",
     ]
