@@ -22,6 +22,7 @@ struct http_server {
 	struct strangers *strangers;
 	_Atomic int64_t log_second; /* of the last line of libmicrohttpd, and how many it had */
 	atomic_uint log_lines;
+	bool quiet;          /* nobody connects any more; the main thread's */
 	atomic_uint active;  /* requests that are not completed */
 	atomic_uint tunnels; /* connections that belong to no request any more */
 };
@@ -448,7 +449,9 @@ int http_start(struct app *app, struct http_server **ret, struct options_endpoin
 void http_quiesce(struct http_server *h, int grace_ms)
 {
 	const int64_t until = clock_mono_ms() + grace_ms;
-	int fd = MHD_quiesce_daemon(h->mhd);
+	/* It would give the descriptor once more, closed or another's by then. */
+	const int fd = h->quiet ? -1 : MHD_quiesce_daemon(h->mhd);
+	h->quiet = true;
 	if (fd >= 0)
 		close(fd);
 	while (atomic_load(&h->active) && clock_mono_ms() < until)

@@ -2,6 +2,7 @@
 """The daemon's own life: start, stop, the gate that dies, creates that fail half-way, and what is left behind."""
 
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -42,6 +43,20 @@ def test_a_graceful_stop_leaves_nothing(make_daemon):
     assert len(footprint.pids) > 6 and len(footprint.namespaces) > 10 and footprint.cgroups()
     assert d.stop(remove=False) == 0
     assert not footprint.left()
+
+
+def test_a_stop_closes_each_descriptor_once(make_daemon, tmp_path):
+    """A number that is closed twice may be somebody else's by then: libmicrohttpd ends the process over a lost socket."""
+    d = make_daemon()
+    d.create()
+    calls = tmp_path / "calls"
+    strace = subprocess.Popen(["strace", "-f", "-q", "-e", "trace=close", "-o", str(calls), "-p", str(d.process.pid)])
+    assert eventually(lambda: re.search(r"^TracerPid:\t[1-9]", (Path("/proc") / str(d.process.pid) / "status").read_text(), re.M))
+    assert d.stop() == 0
+    assert strace.wait(20) == 0
+    lines = [line for line in calls.read_text().splitlines() if "close(" in line]
+    assert len(lines) > 5
+    assert not [line for line in lines if "EBADF" in line]
 
 
 def test_a_killed_daemon_leaves_nothing_but_records(make_daemon):
