@@ -479,7 +479,8 @@ def test_log_is_bounded(daemon, box):
     lines = "i=0; while [ $i -lt 20000 ]; do echo line $i 0123456789012345678901234567890123456789; i=$((i+1)); done"
     built = completed(build(daemon, template={"base_image": "box", "run_cmds": [lines]}))
     assert built["logs_from"] > 0 and sum(map(len, built["logs"])) < 300_000
-    assert any("line 19999 " in line for line in built["logs"])
+    # The last ones. Which of them stands on a line of its own is buildah's doing: it relays pieces, between lines of its own.
+    assert any(f"line {i} " in line for i in range(19950, 20000) for line in built["logs"])
     assert daemon.request("DELETE", f"/templates/{built['template_id']}").status == 200
 
 
