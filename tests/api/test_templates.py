@@ -237,6 +237,24 @@ ENV COLOR=red EXTRA="1 2"
     assert daemon.run(sandbox, "cat /two; echo $COLOR $EXTRA")["stdout"] == "one\nred 1 2\n"
 
 
+def test_packages(daemon):
+    """In the image by its own apt-get, each name a word of its own, in one call after the lists are fetched, and before run_cmds."""
+    recorder = b"#!/bin/sh\nmkdir -p /var/lib/apt/lists\necho x > /var/lib/apt/lists/x\necho \"$DEBIAN_FRONTEND\" >> /apt\nfor word; do echo \"[$word]\" >> /apt; done\n"
+
+    def more(tar):
+        image.add(tar, "bin/apt-get", recorder, mode=0o755)
+        image.add(tar, "bin/rm", type=tarfile.SYMTYPE, linkname="busybox")
+
+    image.make(daemon, "apt", root=image.layer(more))
+    built = completed(build(daemon, template={"base_image": "apt", "apt_packages": ["git", "g++:amd64", "lib*-dev"], "run_cmds": ["echo after >> /apt"]}))
+    root = daemon.data / "templates" / built["template_id"] / "root"
+    wanted = ["", "[update]", "noninteractive", "[install]", "[-y]", "[--no-install-recommends]", "[git]", "[g++:amd64]", "[lib*-dev]", "after"]
+    assert (root / "apt").read_text().splitlines() == wanted
+    assert list((root / "var/lib/apt/lists").iterdir()) == []
+    for name in (built["template_id"], "apt"):
+        assert daemon.request("DELETE", f"/templates/{name}").status == 200
+
+
 def test_build_in_the_background(daemon, box):
     answer = build(daemon, template={"base_image": "box", "run_cmds": ["echo begun; sleep 3; echo done"]}, alias="later", background=True)
     assert answer["status"] == "building"
