@@ -2,6 +2,7 @@
 #include "daemon/api.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -155,6 +156,13 @@ static ssize_t next_text(void *arg, uint64_t pos, char *buf, size_t max)
 	return n ? (ssize_t)n : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
+/* That the client has gone is no error, but that the daemon stops is. */
+static ssize_t nobody_asks(const struct command_run *run)
+{
+	struct pollfd stop = { .fd = run->op.stop_fd, .events = POLLIN };
+	return poll(&stop, 1, 0) > 0 ? MHD_CONTENT_READER_END_WITH_ERROR : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
 /* A space now and then, which JSON allows before a value, keeps clients from giving up; then the answer. */
 static ssize_t slow_next(void *arg, uint64_t pos, char *buf, size_t max)
 {
@@ -167,7 +175,7 @@ static ssize_t slow_next(void *arg, uint64_t pos, char *buf, size_t max)
 			return 1;
 		}
 		if (!late_result(run, ended, &err))
-			return MHD_CONTENT_READER_END_WITH_ERROR;
+			return nobody_asks(run);
 	}
 	return next_text(run, pos, buf, max);
 }

@@ -103,10 +103,9 @@ static ssize_t follow_next(void *arg, uint64_t pos, char *buf, size_t max)
 		};
 		if (poll(p, DW_COUNT(p), (int)left) < 0 && errno != EINTR)
 			return MHD_CONTENT_READER_END_WITH_ERROR;
-		if (p[1].revents)
+		/* Nor is it an error when the client has gone. */
+		if (p[1].revents || p[2].revents)
 			return MHD_CONTENT_READER_END_OF_STREAM;
-		if (p[2].revents)
-			return MHD_CONTENT_READER_END_WITH_ERROR;
 	}
 }
 

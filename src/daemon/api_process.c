@@ -238,7 +238,8 @@ static ssize_t await(struct waiting *w, char *buf)
 		case PROC_WAIT_LATE:
 			buf[0] = ' ';
 			return 1;
-		case PROC_WAIT_CANCELLED:
+		case PROC_WAIT_CANCELLED: /* the client has gone: nothing is told, and nothing went wrong */
+			return MHD_CONTENT_READER_END_OF_STREAM;
 		case PROC_WAIT_STOPPING:
 			break;
 		}

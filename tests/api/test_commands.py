@@ -245,3 +245,21 @@ def test_output_of_every_kind_of_bytes(daemon, sandbox):
         assert daemon.request("PUT", f"/sandboxes/{sandbox}/files/raw?path=/tmp/bytes", data).status == 200
         done = daemon.run(sandbox, "cat /tmp/bytes; cat /tmp/bytes >&2")
         assert done["stdout"] == done["stderr"] == data.decode("utf-8", "replace")
+
+
+def test_clients_that_go_are_no_news(make_daemon):
+    d = make_daemon(env={"DECLAW_TEST_SILENT_MS": "100"})
+    sandbox = d.create()["sandbox_id"]
+    pid = d.run(sandbox, "sleep 600", background=True)["pid"]
+    asked = [("GET", "/network/log?follow=true", None), ("GET", f"/commands/{pid}/wait", None), ("POST", "/commands", {"cmd": "sleep 600"})]
+    for method, path, body in asked:
+        connection = d.connect()
+        connection.request(method, f"/sandboxes/{sandbox}{path}", json.dumps(body) if body else None, {"X-API-Key": d.key})
+        answer = connection.getresponse()
+        assert answer.status == 200 and answer.read(1) in (b":", b" ")
+        answer.close()
+        connection.close()
+    active = lambda: "declaw_http_requests_active 1\n" in d.request("GET", "/metrics").body.decode()
+    assert eventually(active, 20)
+    d.stop(remove=False)
+    assert "network/log status=200" in d.log() and "event=http" not in d.log()
