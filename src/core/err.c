@@ -13,6 +13,7 @@ void dw_assert_failed(const char *cond, const char *file, int line)
 static void set_code(struct dw_err *err, enum dw_err_kind kind, const char *code)
 {
 	err->kind = kind;
+	err->begun = false;
 	snprintf(err->code, sizeof(err->code), "%s", code);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 #include "core/macros.h"
 
@@ -30,6 +31,7 @@ struct dw_err {
 	enum dw_err_kind kind;
 	char code[48];     /* stable, snake_case, e.g. "invalid_network_entry"; "" until set */
 	char message[448]; /* one sentence in the user's terms, no trailing newline; truncated, never overflowed */
+	bool begun;        /* what was asked for may have been done: nobody may be told to repeat it blindly */
 };
 
 /* Fills err (NULL is allowed) and returns -1, so that `return dw_err_set(...)` is one statement. */

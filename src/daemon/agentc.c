@@ -136,6 +136,7 @@ static enum agent_status send_all(struct agent_op *op, const uint8_t *p, size_t 
 enum agent_status agent_op_send(struct agent_op *op, enum dw_agentp_type type, const void *payload, size_t n)
 {
 	uint8_t head[DW_AGENTP_HEADER];
+	op->asked = true;
 	dw_agentp_header_build(head, (uint8_t)type, (uint32_t)n);
 	enum agent_status st = send_all(op, head, sizeof(head));
 	return st == AGENT_OK ? send_all(op, payload, n) : st;
@@ -227,7 +228,10 @@ int agent_op_lost(struct agent_op *op, enum agent_status status, struct dw_err *
 	/* Nobody reads this answer, or the server goes away: a retry elsewhere is the client's business. */
 	if (status == AGENT_CANCELLED)
 		return dw_err_set(err, DW_ERR_CONFLICT, "cancelled", "the operation was cancelled");
-	return sandbox_lost(op->sandbox, err);
+	sandbox_lost(op->sandbox, err);
+	/* Nothing goes on in one that was killed. */
+	err->begun = op->asked && strcmp(err->code, "sandbox_killed") != 0;
+	return -1;
 }
 
 struct error_row {

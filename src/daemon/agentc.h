@@ -23,6 +23,7 @@ enum agent_status {
 struct agent_op {
 	struct sandbox *sandbox; /* entered, or held; left at close. NULL = not open */
 	bool held;
+	bool asked; /* something was sent, and the agent may have done it */
 	int fd;
 	int client_fd;       /* watched for a hang-up; -1 = not */
 	int stop_fd;         /* readable when the daemon stops */
@@ -46,7 +47,7 @@ enum agent_status agent_op_next(struct agent_op *op, struct dw_agentp_frame *ret
 /* The same without waiting: TIMEOUT when it is not all there now. */
 enum agent_status agent_op_poll(struct agent_op *op, struct dw_agentp_frame *ret);
 
-/* What went wrong, as an error for the client. Returns -1. */
+/* What went wrong, as an error for the client, begun if the agent was asked for something and lives. Returns -1. */
 int agent_op_lost(struct agent_op *op, enum agent_status status, struct dw_err *err);
 enum agent_kind {
 	AGENT_COMMAND = 0,

@@ -278,6 +278,12 @@ static int wait_started(struct proc *p, struct agent_op *op, struct dw_err *err)
 	struct dw_agentp_frame f;
 	op->deadline_ms = clock_mono_ms() + DAEMON_COMMAND_GRACE_MS;
 	const enum agent_status st = agent_op_next(op, &f);
+	/* One that is busy may run it all the same, a moment later. */
+	if (st == AGENT_TIMEOUT && sandbox_state(op->sandbox) == RECORD_RUNNING)
+		return dw_err_set(err, DW_ERR_TIMEOUT, "start_timeout",
+				  "the sandbox did not say in %u s that the program runs: it may run, so look before "
+				  "starting it again",
+				  DAEMON_COMMAND_GRACE_MS / 1000);
 	if (st != AGENT_OK)
 		return agent_op_lost(op, st, err);
 	if (f.type == DW_AGENTP_ERROR)

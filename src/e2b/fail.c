@@ -4,7 +4,7 @@
 #include "e2b/api.h"
 #include "e2b/connect.h"
 
-/* Whether the sandbox that an envd call is about does not run. Nothing was done, so a repeat does no harm. */
+/* Whether the sandbox that an envd call is about does not run. A repeat does no harm where nothing was begun. */
 static bool not_running(const struct http_request *rq)
 {
 	static const char *const codes[] = { "sandbox_not_found", "sandbox_killed", "sandbox_gone", "sandbox_paused",
@@ -19,8 +19,9 @@ static bool not_running(const struct http_request *rq)
 struct MHD_Response *e2b_fail(const struct http_request *rq, unsigned *status)
 {
 	auto_json json_t *plain = http_error_json(&rq->err);
+	/* Clients take 502 for "does not run", and repeat. */
 	if (not_running(rq))
-		*status = MHD_HTTP_BAD_GATEWAY;
+		*status = rq->err.begun ? MHD_HTTP_CONFLICT : MHD_HTTP_BAD_GATEWAY;
 	if (rq->route && connect_is_call(rq->route))
 		return connect_fail(rq, status);
 	/* A request that is written to a full disk again does no harm. */

@@ -346,6 +346,31 @@ def test_a_watcher_of_a_sandbox_that_is_slow(make_daemon, in_background):
     assert call(e, "GetWatcherEvents", watcherId=watcher)["events"][-1]["entry"]["path"] == "/tmp/slow/50"
 
 
+def test_what_may_have_been_done_is_not_to_be_repeated(make_daemon, in_background):
+    """502 is for a sandbox that does not run: clients ask again then."""
+    d = make_daemon(env={"DECLAW_TEST_OP_STALL_MS": "2000"})
+    e = Envd(d, d.create(timeout=3600))
+    agent = stopped_agent(d, e)
+    try:
+        with pytest.raises(CallError) as wrong:
+            e.run("echo x >> /tmp/ran")
+        # It does run when the sandbox has time.
+        assert (wrong.value.status, wrong.value.code) == (200, "deadline_exceeded") and "may run" in wrong.value.message
+    finally:
+        os.kill(agent, signal.SIGCONT)
+    assert e.run("true").end["exitCode"] == 0
+    os.kill(agent, signal.SIGSTOP)
+    try:
+        wrong = []
+        asked = in_background(lambda: wrong.append(fails("unavailable", e, "MakeDir", path="/tmp/made")))
+        assert eventually(lambda: under_way(d) == 2)
+        assert d.request("POST", f"/sandboxes/{e.id}/pause").status == 200
+        asked.join(30)
+        assert wrong[0].status == 409 and "paused" in wrong[0].message
+    finally:
+        os.kill(agent, signal.SIGCONT)
+
+
 def test_the_end_of_what_a_watcher_watches(envd, folder):
     envd.run(f"mkdir {folder}/d")
     watcher = call(envd, "CreateWatcher", path=f"{folder}/d")["watcherId"]
