@@ -309,11 +309,11 @@ def stopped_agent(daemon, envd):
     """The sandbox's agent: what it has begun goes on while it is stopped, and nothing new begins."""
     with envd.start("exec sleep 3456.789") as s:
         s.pid()
-        tree = daemon.tree()
-        (pid,) = [p for p in tree if b"3456.789" in Path(f"/proc/{p}/cmdline").read_bytes()]
+        # What the agent has only forked is not the program yet.
+        (pid,) = eventually(lambda: [p for p, name in daemon.tree().items() if name == "sleep" and b"3456.789" in Path(f"/proc/{p}/cmdline").read_bytes()])
     while re.search(r"^NSpid:.*\s(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.M)[1] != "1":
         pid = parent(pid)
-    assert pid in tree
+    assert pid in daemon.tree()
     os.kill(pid, signal.SIGSTOP)
     return pid
 
