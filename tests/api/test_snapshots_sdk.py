@@ -10,7 +10,7 @@ from conftest import REPOSITORY
 
 sys.path[:0] = [str(REPOSITORY / "sdk" / "python")]
 
-from declaw import ApiClient, AsyncSandbox, ConnectionConfig, NotFoundException, Sandbox, SnapshotPaginator  # noqa: E402
+from declaw import ApiClient, AsyncApiClient, AsyncSandbox, AsyncSnapshotPaginator, ConnectionConfig, NotFoundException, Sandbox, SnapshotPaginator  # noqa: E402
 
 
 @pytest.fixture
@@ -49,11 +49,23 @@ def test_async(here):
         await sandbox.write_file("/home/user/f", "kept")
         made = await sandbox.snapshot()
         assert [s.snapshot_id for s in await sandbox.list_snapshots()] == [made.snapshot_id]
+        newer = await sandbox.create_snapshot()
+        client = AsyncApiClient(ConnectionConfig())
+        for given in (client, client.sync):
+            pages = AsyncSnapshotPaginator(given, sandbox_id=sandbox.sandbox_id, limit=1)
+            assert [s.snapshot_id async for s in pages] == [newer.snapshot_id, made.snapshot_id]
+            assert not pages.has_next and await pages.next_items() == []
+        whole = AsyncSnapshotPaginator(client, limit=1000)
+        assert {newer.snapshot_id, made.snapshot_id} <= {s.snapshot_id for s in await whole.next_items()}
         fresh = await AsyncSandbox.create(snapshot_id=made.snapshot_id)
         again = await AsyncSandbox.restore(sandbox.sandbox_id)
         for box in (fresh, again):
             assert await box.read_file("/home/user/f") == "kept"
             await box.kill(wait=True)
         assert await sandbox.delete_snapshot(made.snapshot_id) is True
+        pages = AsyncSnapshotPaginator(client, sandbox_id=sandbox.sandbox_id)
+        assert [s.snapshot_id async for s in pages] == [newer.snapshot_id]
+        with pytest.raises(NotFoundException):
+            await AsyncSandbox.create(snapshot_id=made.snapshot_id)
 
     asyncio.run(work())
