@@ -17,6 +17,8 @@
 
 /* What both sides hold to, so that what can be packed can be unpacked. */
 #define DW_LAYER_PATH_MAX (PATH_MAX - 1)
+/* Its second entry ends an archive that is whole. */
+#define DW_LAYER_LAST "usr"
 /* Of one file, names and values; the archive library reads at most 1 MiB of a file's attributes, coded. */
 #define DW_LAYER_XATTR_MAX (256u << 10)
 
@@ -39,7 +41,7 @@ struct dw_pack_report {
 /* Packs "root" and "usr" of the working directory. What vanishes meanwhile and sockets are left out; no fifo or device is opened. */
 void dw_layer_pack(int out_fd, uint64_t max_bytes, struct dw_pack_report *ret);
 
-/* Unpacks from the start of layer_fd into dir_fd, where empty "root" and "usr" are. 0 or -errno; EBADMSG: not such an archive. */
+/* Unpacks from the start of layer_fd into dir_fd, where empty "root" and "usr" are. 0 or -errno; EBADMSG: not such an archive, or not all of one. */
 int DW_MUST_USE dw_layer_fill(int layer_fd, int dir_fd);
 
 /* "root" or "usr", or a path below; without empty parts, "." and "..". */

@@ -21,6 +21,7 @@ struct filling {
 	int dir_fd;
 	int parent_fd; /* of the last entry, or -1 */
 	char parent[DW_LAYER_PATH_MAX + 1];
+	bool begun, whole; /* "usr" was there; it was there again, as the last entry */
 };
 
 static int library_errno(const struct filling *f)
@@ -200,6 +201,9 @@ static int fill_entry(struct filling *f)
 	int r = take_name(archive_entry_pathname(f->e), path);
 	if (r < 0)
 		return r;
+	const bool last = strcmp(path, DW_LAYER_LAST) == 0 && archive_entry_filetype(f->e) == S_IFDIR;
+	f->whole = last && f->begun;
+	f->begun |= last;
 	const char *name = split(path);
 	r = reach_parent(f, path);
 	if (r < 0)
@@ -225,8 +229,11 @@ int dw_layer_fill(int layer_fd, int dir_fd)
 	int r = 0;
 	while (r == 0) {
 		const int got = archive_read_next_header(a, &f.e);
-		if (got == ARCHIVE_EOF)
+		if (got == ARCHIVE_EOF) {
+			/* Zeros are an end of archive too: what a disk has lost of one. */
+			r = f.whole ? 0 : -EBADMSG;
 			break;
+		}
 		r = got < ARCHIVE_WARN ? library_errno(&f) : fill_entry(&f);
 	}
 	if (f.parent_fd >= 0)

@@ -329,7 +329,7 @@ static int pack_all(struct packing *p)
 	    archive_write_set_bytes_in_last_block(p->a, 1) != ARCHIVE_OK ||
 	    archive_write_open(p->a, p, NULL, on_write, NULL) != ARCHIVE_OK)
 		return library_fails(p);
-	if (pack_entry(p, AT_FDCWD, "root") < 0 || pack_entry(p, AT_FDCWD, "usr") < 0)
+	if (pack_entry(p, AT_FDCWD, "root") < 0 || pack_entry(p, AT_FDCWD, DW_LAYER_LAST) < 0)
 		return -1;
 	return archive_write_close(p->a) != ARCHIVE_OK ? library_fails(p) : 0;
 }
