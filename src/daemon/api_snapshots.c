@@ -220,7 +220,7 @@ static int restore(const struct http_request *rq, const struct snapshot_row *row
 		return -1;
 	if (spec.root_fd < 0 && dw_runtime_template_check(rq->app->runtime, spec.record.template_name, err) < 0)
 		return -1;
-	if (manager_kill(rq->app->manager, rq->id, "restored", err) < 0)
+	if (manager_kill(rq->app->manager, rq->id, "restore", err) < 0)
 		return -1;
 	procs_forget(rq->app->procs, rq->id);
 	return manager_recreate(rq->app->manager, &spec, ret, err);

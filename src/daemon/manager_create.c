@@ -124,7 +124,7 @@ static int publish(struct sandbox *s, struct record *ret, struct dw_err *err)
 static int store_it(struct sandbox *s, bool again, struct dw_err *err)
 {
 	struct store *store = s->m->config.store;
-	if (test_fails("daemon.store", err) < 0)
+	if (test_fails(again ? "daemon.restore_store" : "daemon.store", err) < 0)
 		return -1;
 	return again ? store_sandbox_restore(store, &s->record, err) : store_sandbox_insert(store, &s->record, err);
 }
@@ -139,7 +139,7 @@ static void unstore(struct sandbox *s, bool again)
 	}
 	s->record.state = RECORD_KILLED;
 	s->record.killed_us = clock_wall_us();
-	snprintf(s->record.reason, sizeof(s->record.reason), "not restored");
+	snprintf(s->record.reason, sizeof(s->record.reason), "restore");
 	if (store_sandbox_kill(store, &s->record, &err) < 0)
 		log_event(LOG_LEVEL_ERROR, "end of sandbox not stored", "id", s->record.id, "error", err.message, NULL);
 }
@@ -147,11 +147,12 @@ static void unstore(struct sandbox *s, bool again)
 /* The steps after the sandbox exists. Each may fail; undo() covers them all. */
 static int connect_and_store(struct sandbox *s, bool again, struct record *ret, struct dw_err *err)
 {
-	if (test_fails("daemon.attach", err) < 0 || manager_gate_attach(s, DAEMON_GATE_WAIT_MS, err) < 0)
+	if (test_fails(again ? "daemon.restore_attach" : "daemon.attach", err) < 0 ||
+	    manager_gate_attach(s, DAEMON_GATE_WAIT_MS, err) < 0)
 		return -1;
 	if (store_it(s, again, err) < 0)
 		return -1;
-	if (publish(s, ret, err) < 0) {
+	if (test_fails(again ? "daemon.restore_publish" : "daemon.publish", err) < 0 || publish(s, ret, err) < 0) {
 		unstore(s, again);
 		return -1;
 	}

@@ -239,7 +239,7 @@ def settled(d):
     return seen[-1]
 
 
-@pytest.mark.parametrize("step", ["daemon.attach", "daemon.store"])
+@pytest.mark.parametrize("step", ["daemon.attach", "daemon.store", "daemon.publish"])
 def test_a_create_that_fails_half_way_leaves_nothing(make_daemon, step):
     d = make_daemon(env={"DECLAW_TEST_FAIL": step})
     answer = d.request("POST", "/sandboxes", {})

@@ -329,6 +329,65 @@ def test_failures_leave_nothing(step):
         assert d.stop() == 0
 
 
+def not_restored(d, sandbox, got):
+    """What is left of a restore that failed behind the end of the old sandbox: it is killed, and the snapshot is there."""
+    now = d.request("GET", f"/sandboxes/{sandbox}").json
+    assert now["state"] == "killed" and now["kill_reason"] == "restore" and now["killed_at"], now
+    answer = d.request("POST", f"/sandboxes/{sandbox}/commands", {"cmd": "true"})
+    assert answer.status == 410 and answer.json["code"] == "sandbox_killed", answer.body
+    assert d.request("GET", "/health", key=None).json["sandboxes"] == 0
+    assert [s["snapshot_id"] for s in d.request("GET", f"/sandboxes/{sandbox}/snapshots").json["snapshots"]] == [got]
+    assert files(d) == [f"{got}.tar"]
+
+
+@pytest.mark.parametrize("step", ["daemon.restore_attach", "daemon.restore_store", "daemon.restore_publish"])
+def test_a_restore_that_fails_half_way(tmp_path, step):
+    d = Daemon(data=tmp_path / "data", env={"DECLAW_TEST_FAIL": step})
+    sandbox = d.create(envs={"WHO": "me"})["sandbox_id"]
+    run(d, sandbox, "echo kept > /home/user/f")
+    got = snapshot(d, sandbox)["snapshot_id"]
+    fds = None
+    # Clients repeat what fails like this, and no harm is done.
+    for _ in range(4):
+        answer = d.request("POST", f"/sandboxes/{sandbox}/restore")
+        assert (answer.status, answer.json["code"]) == (500, "internal") and step in answer.json["message"], answer.body
+        not_restored(d, sandbox, got)
+        fds = fds or len(os.listdir(f"/proc/{d.process.pid}/fd"))
+    assert eventually(lambda: len(os.listdir(f"/proc/{d.process.pid}/fd")) <= fds)
+    # The id is free for the next restore, and nothing else of the sandbox is in the way.
+    assert d.request("POST", "/sandboxes", {"snapshot_id": got}).status == 201
+    assert d.stop() == 0
+    d = Daemon(data=tmp_path / "data")
+    try:
+        restore(d, sandbox)
+        assert run(d, sandbox, "cat /home/user/f; echo $WHO") == "kept\nme\n"
+        assert "kill_reason" not in d.request("GET", f"/sandboxes/{sandbox}").json
+    finally:
+        assert d.stop() == 0
+
+
+def test_an_archive_that_was_spoiled(tmp_path):
+    """Its length is right, so it is found out where it is unpacked, when the old sandbox is gone."""
+    d = Daemon(data=tmp_path / "data")
+    try:
+        sandbox = d.create()["sandbox_id"]
+        run(d, sandbox, "echo kept > /home/user/f")
+        got = snapshot(d, sandbox)["snapshot_id"]
+        archive = tmp_path / "data/snapshots" / f"{got}.tar"
+        good = archive.read_bytes()
+        for bad in (os.urandom(len(good)), good[:512] + os.urandom(len(good) - 512), b"\0" * len(good), good[: len(good) // 2].ljust(len(good), b"\xff"), good[: len(good) // 1024 * 512].ljust(len(good), b"\0")):
+            archive.write_bytes(bad)
+            answer = d.request("POST", f"/sandboxes/{sandbox}/restore")
+            assert answer.status == 500, (bad[:600], answer.body)
+            not_restored(d, sandbox, got)
+            assert d.request("POST", "/sandboxes", {"snapshot_id": got}).status == 500
+        archive.write_bytes(good)
+        restore(d, sandbox)
+        assert run(d, sandbox, "cat /home/user/f") == "kept\n"
+    finally:
+        assert d.stop() == 0
+
+
 def test_a_kill_ends_a_snapshot(daemon, in_background):
     sandbox = daemon.create()["sandbox_id"]
     run(daemon, sandbox, "dd if=/dev/urandom of=/tmp/x bs=1M count=700 status=none")
