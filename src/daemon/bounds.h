@@ -171,10 +171,15 @@
 #define DAEMON_SNAPSHOT_SPACE     10240u  /* MiB for all of them, likewise */
 #define DAEMON_SNAPSHOT_SPACE_MAX (1u << 30)
 
+/* Of the disk of volumes and templates, left for the records of the server. */
+#define DAEMON_DISK_SPARE  (256ull << 20)
+#define DAEMON_FILES_SPARE 16384u
+
 /* Archives from outside. */
 #define DAEMON_UNPACKS         16u /* at one time: a process each, of at most 256 MiB */
 #define DAEMON_UNPACK_REPORT   4096u
 #define DAEMON_UNPACK_STALL_MS 60000 /* in which it takes nothing */
+#define DAEMON_UNPACK_LOOK_MS  50    /* between two looks at the disk it fills */
 #define DAEMON_UNPACK_FINISH_MS \
 	900000 /* from the end of the archive to its last entry: its contents may be far larger than it is */
 
@@ -183,6 +188,5 @@
 #define DAEMON_VOLUME_MB_MAX  1048576u /* which is what he can say */
 #define DAEMON_VOLUME_ENTRIES 200000u  /* files and directories of one */
 #define DAEMON_VOLUMES_OWNER  1000u
-#define DAEMON_VOLUME_SPARE   (256ull << 20) /* of the disk, left for the records of the server */
-#define DAEMON_VOLUME_TURN_MS 120000         /* for a turn to unpack */
-#define DAEMON_VOLUME_TAKE_MS 900000         /* to read one out of a sandbox */
+#define DAEMON_VOLUME_TURN_MS 120000 /* for a turn to unpack */
+#define DAEMON_VOLUME_TAKE_MS 900000 /* to read one out of a sandbox */

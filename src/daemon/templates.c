@@ -2,6 +2,7 @@
 #include "daemon/templates.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -9,6 +10,7 @@
 
 #include "daemon/build_internal.h"
 #include "daemon/clock.h"
+#include "daemon/disk_room.h"
 #include "daemon/log.h"
 #include "daemon/store_snapshots.h"
 #include "daemon/template_root.h"
@@ -169,7 +171,8 @@ static int check_room(struct templates *t, const char *owner, struct dw_err *err
 	if (templates.n >= DAEMON_TEMPLATES)
 		return dw_err_set(err, DW_ERR_LIMIT, "too_many_templates", "there are %u templates: delete some first",
 				  templates.n);
-	return 0;
+	dw_autoclose int fd = open(t->config.options->data_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? dw_err_errno(err, errno, "looking at the disk") : disk_room_check(fd, err);
 }
 
 /* Into the list, if there is room. */

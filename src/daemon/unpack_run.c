@@ -14,11 +14,14 @@
 
 #include "daemon/bounds.h"
 #include "daemon/clock.h"
+#include "daemon/disk_room.h"
 #include "daemon/jsonx.h"
 
 struct unpack_run {
 	pid_t pid;
 	int in_fd, out_fd, stop_fd;
+	int dir_fd;      /* the target, for looks at its disk */
+	int64_t look_ms; /* when the next one is due */
 };
 
 static atomic_uint running;
@@ -76,6 +79,11 @@ static void close_pair(int pair[2])
 static int start(struct unpack_run *u, const struct unpack_order *o, struct dw_err *err)
 {
 	int in[2] = { -1, -1 }, out[2] = { -1, -1 };
+	u->dir_fd = fcntl(o->dir_fd, F_DUPFD_CLOEXEC, 3);
+	if (u->dir_fd < 0)
+		return dw_err_errno(err, errno, "starting %s", o->path);
+	if (disk_room_check(u->dir_fd, err) < 0)
+		return -1;
 	if ((o->from_fd < 0 && pipe2(in, O_CLOEXEC) < 0) || pipe2(out, O_CLOEXEC) < 0) {
 		dw_err_errno(err, errno, "starting %s", o->path);
 		close_pair(in);
@@ -98,7 +106,7 @@ int unpack_start(const struct unpack_order *o, struct unpack_run **ret, struct d
 	struct unpack_run *u = calloc(1, sizeof(*u));
 	if (!u)
 		return dw_err_errno(err, ENOMEM, "unpacking");
-	*u = (struct unpack_run){ .in_fd = -1, .out_fd = -1, .stop_fd = o->stop_fd };
+	*u = (struct unpack_run){ .in_fd = -1, .out_fd = -1, .stop_fd = o->stop_fd, .dir_fd = -1 };
 	bool room = atomic_fetch_add(&running, 1) < DAEMON_UNPACKS;
 	if (!room)
 		dw_err_set(err, DW_ERR_LIMIT, "too_many_unpacks",
@@ -111,34 +119,41 @@ int unpack_start(const struct unpack_order *o, struct unpack_run **ret, struct d
 	return 0;
 }
 
-/* 1 ready, 0 its time is up, -1 the daemon stops. */
-static int wait_for(const struct unpack_run *u, int fd, short events, int64_t until_ms)
+/* It may unpack far more than it is given, so time is what the looks at the disk go by. */
+static int look(struct unpack_run *u, struct dw_err *err)
 {
-	for (;;) {
-		int64_t left = until_ms - clock_mono_ms();
-		struct pollfd p[2] = { { .fd = fd, .events = events }, { .fd = u->stop_fd, .events = POLLIN } };
-		int r = left > 0 ? poll(p, 2, (int)DW_MIN(left, (int64_t)60000)) : 0;
-		if (r < 0 && errno != EINTR)
-			return 0;
-		if (r > 0 && p[1].revents)
-			return -1;
-		if (r > 0)
-			return 1;
-		if (left <= 0)
-			return 0;
-	}
+	const int64_t now = clock_mono_ms();
+	if (now < u->look_ms)
+		return 0;
+	u->look_ms = now + DAEMON_UNPACK_LOOK_MS;
+	return disk_room_check(u->dir_fd, err);
 }
 
-static int waited(int r, struct dw_err *err)
+/* 0 ready; its time is up, the daemon stops or the disk is full. */
+static int wait_for(struct unpack_run *u, int fd, short events, int64_t until_ms, struct dw_err *err)
 {
-	if (r < 0)
-		return dw_err_set(err, DW_ERR_UNAVAILABLE, "stopping", "the server is stopping");
-	return dw_err_set(err, DW_ERR_TIMEOUT, "unpack_timeout", "the archive took too long to unpack");
+	for (;;) {
+		if (look(u, err) < 0)
+			return -1;
+		int64_t left = until_ms - clock_mono_ms();
+		struct pollfd p[2] = { { .fd = fd, .events = events }, { .fd = u->stop_fd, .events = POLLIN } };
+		int r = left > 0 ? poll(p, 2, (int)DW_MIN(left, (int64_t)DAEMON_UNPACK_LOOK_MS)) : 0;
+		if (r < 0 && errno != EINTR)
+			return dw_err_errno(err, errno, "unpacking");
+		if (r > 0 && p[1].revents)
+			return dw_err_set(err, DW_ERR_UNAVAILABLE, "stopping", "the server is stopping");
+		if (r > 0)
+			return 0;
+		if (left <= 0)
+			return dw_err_set(err, DW_ERR_TIMEOUT, "unpack_timeout", "the archive took too long to unpack");
+	}
 }
 
 int unpack_feed(struct unpack_run *u, const void *p, size_t n, struct dw_err *err)
 {
 	const char *at = p;
+	if (look(u, err) < 0)
+		return -1;
 	while (n) {
 		/* SIGPIPE is ignored in the daemon. */
 		ssize_t w = write(u->in_fd, at, n);
@@ -151,9 +166,8 @@ int unpack_feed(struct unpack_run *u, const void *p, size_t n, struct dw_err *er
 				return -1;
 			return dw_err_set(err, DW_ERR_INTERNAL, "internal", "declaw-unpack ended early");
 		} else if (errno == EAGAIN) {
-			int r = wait_for(u, u->in_fd, POLLOUT, clock_mono_ms() + DAEMON_UNPACK_STALL_MS);
-			if (r <= 0)
-				return waited(r, err);
+			if (wait_for(u, u->in_fd, POLLOUT, clock_mono_ms() + DAEMON_UNPACK_STALL_MS, err) < 0)
+				return -1;
 		} else if (errno != EINTR) {
 			return dw_err_errno(err, errno, "unpacking");
 		}
@@ -212,15 +226,13 @@ int unpack_report_parse(const char *text, size_t n, struct unpack_counts *ret, s
 }
 
 /* Reads until it closes its output, which is when it ends. */
-static int read_report(const struct unpack_run *u, char buf[static DAEMON_UNPACK_REPORT], size_t *ret_n,
-		       struct dw_err *err)
+static int read_report(struct unpack_run *u, char buf[static DAEMON_UNPACK_REPORT], size_t *ret_n, struct dw_err *err)
 {
 	const int64_t until = clock_mono_ms() + DAEMON_UNPACK_FINISH_MS;
 	size_t n = 0;
 	for (;;) {
-		int r = wait_for(u, u->out_fd, POLLIN, until);
-		if (r <= 0)
-			return waited(r, err);
+		if (wait_for(u, u->out_fd, POLLIN, until, err) < 0)
+			return -1;
 		ssize_t got = read(u->out_fd, buf + n, DAEMON_UNPACK_REPORT - n);
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -252,7 +264,7 @@ int unpack_finish(struct unpack_run *u, struct unpack_counts *ret, struct dw_err
 		return -1;
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		return dw_err_set(err, DW_ERR_INTERNAL, "internal", "declaw-unpack ended with status %d", status);
-	return 0;
+	return disk_room_check(u->dir_fd, err);
 }
 
 void unpack_free(struct unpack_run *u)
@@ -263,6 +275,8 @@ void unpack_free(struct unpack_run *u)
 		close(u->in_fd);
 	if (u->out_fd >= 0)
 		close(u->out_fd);
+	if (u->dir_fd >= 0)
+		close(u->dir_fd);
 	if (u->pid > 0) {
 		kill(u->pid, SIGKILL);
 		while (waitpid(u->pid, NULL, 0) < 0 && errno == EINTR)

@@ -34,7 +34,7 @@ struct unpack_counts {
 
 struct unpack_run;
 
-/* LIMIT "too_many_unpacks"; INTERNAL. */
+/* LIMIT "too_many_unpacks"; TOO_LARGE "no_space"; INTERNAL. */
 int DW_MUST_USE unpack_start(const struct unpack_order *o, struct unpack_run **ret, struct dw_err *err);
 /* The next bytes. Waits for the program; -1 with what unpack_finish would say when it has given the archive up. */
 int DW_MUST_USE unpack_feed(struct unpack_run *u, const void *p, size_t n, struct dw_err *err);

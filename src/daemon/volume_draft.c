@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 #include "daemon/clock.h"
+#include "daemon/disk_room.h"
 #include "daemon/log.h"
 #include "daemon/volumes_internal.h"
 #include "runtime/removal.h"
@@ -32,18 +32,10 @@ static const uint8_t empty_archive[] = {
 	0x60, 0x14, 0x8c, 0x54, 0x00, 0x00, 0x2e, 0xaf, 0xb5, 0xef, 0x00, 0x04, 0x00, 0x00,
 };
 
-/* The server's own records are on the same disk: a volume never takes the last of it. */
 static int check_room(struct volume_draft *d, struct dw_err *err)
 {
-	struct statvfs s;
-	if (fstatvfs(d->v->dir_fd, &s) < 0)
-		return dw_err_errno(err, errno, "looking at the disk");
-	const uint64_t left = (uint64_t)s.f_bavail * s.f_frsize;
-	if (left < DAEMON_VOLUME_SPARE)
-		return dw_err_set(err, DW_ERR_TOO_LARGE, "no_space",
-				  "the server's disk is nearly full: delete volumes, or ask its operator");
 	d->checked = d->written;
-	return 0;
+	return disk_room_check(d->v->dir_fd, err);
 }
 
 static int make_files(struct volume_draft *d, struct dw_err *err)
