@@ -196,7 +196,8 @@ static int restore_spec(const struct http_request *rq, const struct snapshot_row
 	if (!volumes)
 		return dw_err_errno(err, ENOMEM, "restoring the sandbox");
 	if (open_all(rq, row, volumes, spec, &echo, err) < 0 ||
-	    template_find(rq->app->store, rq->app->options.data_dir, spec, err) < 0)
+	    template_find(rq->app->store, rq->app->options.data_dir, template_mb_max(rq->app->options.template_mb),
+			  spec, err) < 0)
 		return -1;
 	return volume_attach(rq->app->volumes, rq->caller.owner, spec, err);
 }

@@ -115,6 +115,8 @@
 #define DAEMON_TEMPLATE_MEMORY_MIN 128u
 #define DAEMON_TEMPLATE_DISK_MIN   128u
 #define DAEMON_TEMPLATE_DISK_MAX   102400u
+#define DAEMON_TEMPLATE_MB_MIN     256u     /* for both together, and so the least that the operator can say */
+#define DAEMON_TEMPLATE_MB_MAX     1048576u /* and the most */
 #define DAEMON_TEMPLATE_ENTRIES    2000000u /* files of one */
 #define DAEMON_BUILDS              2u       /* at one time, when --builds does not say */
 #define DAEMON_BUILDS_OWNER        2u       /* of one owner */

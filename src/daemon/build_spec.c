@@ -43,6 +43,21 @@ static int read_size(const json_t *obj, const char *key, uint32_t min, uint32_t 
 	return 0;
 }
 
+/* What was not asked for takes what is left. */
+static int fit_sizes(const struct build_rules *rules, struct build_spec *s, struct dw_err *err)
+{
+	const uint32_t memory = s->memory_mb, disk = s->disk_mb;
+	if (!memory)
+		s->memory_mb = DW_MIN(DAEMON_SANDBOX_MEMORY_MB, disk ? rules->mb_max - disk : rules->mb_max / 2);
+	if (!disk)
+		s->disk_mb = DW_MIN(DAEMON_SANDBOX_DISK_MB, rules->mb_max - s->memory_mb);
+	if ((uint64_t)s->memory_mb + s->disk_mb <= rules->mb_max)
+		return 0;
+	return dw_err_set(err, DW_ERR_INVALID, "invalid_field",
+			  "memory_mb and disk_mb must be at most %u together on this server: the disk is in memory too",
+			  rules->mb_max);
+}
+
 int build_spec_common(const json_t *obj, const struct build_rules *rules, struct build_spec *s, struct dw_err *err)
 {
 	const char *alias = "";
@@ -50,13 +65,11 @@ int build_spec_common(const json_t *obj, const struct build_rules *rules, struct
 		return -1;
 	snprintf(s->alias, sizeof(s->alias), "%s", alias);
 	s->vcpus = DW_MIN(DAEMON_SANDBOX_VCPUS, rules->vcpus_max);
-	s->memory_mb = DW_MIN(DAEMON_SANDBOX_MEMORY_MB, rules->memory_mb_max);
-	s->disk_mb = DW_MIN(DAEMON_SANDBOX_DISK_MB, rules->disk_mb_max);
 	if (read_size(obj, "cpu_count", 1, rules->vcpus_max, &s->vcpus, err) < 0 ||
 	    read_size(obj, "memory_mb", DAEMON_TEMPLATE_MEMORY_MIN, rules->memory_mb_max, &s->memory_mb, err) < 0 ||
 	    read_size(obj, "disk_mb", DAEMON_TEMPLATE_DISK_MIN, rules->disk_mb_max, &s->disk_mb, err) < 0)
 		return -1;
-	return 0;
+	return fit_sizes(rules, s, err);
 }
 
 static int read_network(const json_t *body, struct build_spec *s, struct dw_err *err)

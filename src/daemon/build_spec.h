@@ -32,6 +32,7 @@ void build_spec_done(struct build_spec *s);
 /* The most that a template may ask for on this machine. */
 struct build_rules {
 	uint32_t vcpus_max, memory_mb_max, disk_mb_max;
+	uint32_t mb_max; /* memory and disk together: both are in memory */
 	/* Whether the caller has a template of this name; NULL: not asked. */
 	bool (*is_template)(void *arg, const char *name, char ret_id[static TEMPLATE_ID_SIZE]);
 	void *arg;

@@ -27,6 +27,7 @@ struct manager_config {
 	struct store *store;
 	struct procs *procs;               /* for what a template runs at the start */
 	const char *data_dir;              /* with the templates */
+	uint32_t template_mb;              /* of a sandbox of one of these: template_mb_max */
 	struct dw_limits limits;           /* where a network has none of its own; 0: the gate's default */
 	int stop_fd;                       /* readable when the daemon stops */
 	void (*on_keeper_lost)(void *arg); /* from a thread: every sandbox is gone, the daemon can not go on */

@@ -186,7 +186,7 @@ static int run_start(struct manager *m, const struct create_spec *spec, const ch
 
 static int create(struct manager *m, struct create_spec *spec, bool again, struct record *ret, struct dw_err *err)
 {
-	if (template_find(m->config.store, m->config.data_dir, spec, err) < 0)
+	if (template_find(m->config.store, m->config.data_dir, m->config.template_mb, spec, err) < 0)
 		return -1;
 	if (spec->root_fd < 0 && dw_runtime_template_check(m->config.runtime, spec->record.template_name, err) < 0)
 		return template_error(err);

@@ -247,6 +247,13 @@ static const char *set_build_disk(struct options *o, const char *v, size_t n)
 	return set_number(&o->build_disk_mb, 128, 1048576, "a number of MiB from 128 to 1048576", v, n);
 }
 
+static const char *set_template_memory(struct options *o, const char *v, size_t n)
+{
+	_Static_assert(DAEMON_TEMPLATE_MB_MIN == 256 && DAEMON_TEMPLATE_MB_MAX == 1048576, "as the message says");
+	return set_number(&o->template_mb, DAEMON_TEMPLATE_MB_MIN, DAEMON_TEMPLATE_MB_MAX,
+			  "a number of MiB from 256 to 1048576", v, n);
+}
+
 static const char *set_log_requests(struct options *o, const char *v, size_t n)
 {
 	static const char *const words[] = {
@@ -303,6 +310,8 @@ static const struct option table[] = {
 	  "memory of a build for its programs, in MiB (2048)" },
 	{ "--build-disk", "DECLAW_BUILD_DISK", "MB", false, set_build_disk, 0,
 	  "and for its files, which are in memory too while it runs, in MiB (8192); no template is larger" },
+	{ "--template-memory", "DECLAW_TEMPLATE_MEMORY", "MB", false, set_template_memory, 0,
+	  "MiB that a sandbox of a built or imported template may have, memory_mb and disk_mb together (half of the machine's memory)" },
 	{ "--limit-flows", "DECLAW_LIMIT_FLOWS", "N", false, set_limit_flows, 0,
 	  "flows open at one time in a sandbox whose policy does not say (1024)" },
 	{ "--limit-half-open", "DECLAW_LIMIT_HALF_OPEN", "N", false, set_limit_half_open, 0,

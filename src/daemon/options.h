@@ -43,6 +43,7 @@ struct options {
 	uint32_t snapshot_mb;                                             /* MiB for all of them */
 	uint32_t volume_mb;                                               /* of one volume */
 	uint32_t builds, build_timeout_s, build_memory_mb, build_disk_mb; /* of images for templates */
+	uint32_t template_mb;    /* memory and disk together of a template's sandbox; 0: half of the machine's memory */
 	struct dw_limits limits; /* for networks without their own; 0: the gate's default */
 	struct dw_prefix allow_private[OPTIONS_ALLOW_PRIVATE];
 	size_t allow_private_n;

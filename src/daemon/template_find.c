@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/sysinfo.h>
 
 #include "daemon/clock.h"
 #include "daemon/template_root.h"
@@ -29,6 +30,27 @@ static int merge_envs(const struct template *t, struct record_doc *doc, struct d
 	return 0;
 }
 
+uint32_t template_mb_max(uint32_t option)
+{
+	struct sysinfo info = { .totalram = 0 };
+	if (option)
+		return option;
+	DW_IGNORE(sysinfo(&info)); /* it can not fail with a good address */
+	const uint64_t half = (uint64_t)info.totalram * info.mem_unit >> 21;
+	return (uint32_t)DW_MIN(DW_MAX(half, (uint64_t)DAEMON_TEMPLATE_MB_MIN), (uint64_t)DAEMON_TEMPLATE_MB_MAX);
+}
+
+/* It may have been made before the operator, or the machine, gave less. */
+static int check_size(const struct template *t, uint32_t mb_max, struct dw_err *err)
+{
+	if ((uint64_t)t->memory_mb + t->disk_mb <= mb_max)
+		return 0;
+	return dw_err_set(err, DW_ERR_UNPROCESSABLE, "template_too_large",
+			  "the template has %u MiB of memory and %u of disk, and a sandbox gets at most %u together on "
+			  "this server (--template-memory): build it again with less",
+			  t->memory_mb, t->disk_mb, mb_max);
+}
+
 static int take(const struct template *t, struct create_spec *spec, struct dw_err *err)
 {
 	if (merge_envs(t, spec->record.doc, err) < 0)
@@ -44,7 +66,7 @@ static int take(const struct template *t, struct create_spec *spec, struct dw_er
 	return 0;
 }
 
-int template_find(struct store *s, const char *data_dir, struct create_spec *spec, struct dw_err *err)
+int template_find(struct store *s, const char *data_dir, uint32_t mb_max, struct create_spec *spec, struct dw_err *err)
 {
 	auto_template struct template t = { 0 };
 	const char *name = spec->record.template_name;
@@ -59,7 +81,7 @@ int template_find(struct store *s, const char *data_dir, struct create_spec *spe
 	if (t.state != TEMPLATE_READY)
 		return dw_err_set(err, DW_ERR_CONFLICT, "template_not_ready",
 				  "the template \"%s\" is still being built", name);
-	if (template_root_open(data_dir, t.id, &spec->root_fd, err) < 0)
+	if (check_size(&t, mb_max, err) < 0 || template_root_open(data_dir, t.id, &spec->root_fd, err) < 0)
 		return -1;
 	return take(&t, spec, err);
 }

@@ -6,13 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/sysinfo.h>
 
 #include "daemon/build_internal.h"
 #include "daemon/clock.h"
 #include "daemon/disk_room.h"
 #include "daemon/log.h"
 #include "daemon/store_snapshots.h"
+#include "daemon/template_find.h"
 #include "daemon/template_root.h"
 
 static void raise_event(int fd)
@@ -77,16 +77,14 @@ void templates_free(struct templates *t)
 
 void templates_rules(const struct templates *t, struct build_rules *ret)
 {
-	struct sysinfo info = { .totalram = 0 };
+	_Static_assert(DAEMON_TEMPLATE_MB_MIN == DAEMON_TEMPLATE_MEMORY_MIN + DAEMON_TEMPLATE_DISK_MIN, "both fit");
 	const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	/* It can not fail with a good address. The disk is memory too. */
-	DW_IGNORE(sysinfo(&info));
-	const uint64_t total = (uint64_t)info.totalram * info.mem_unit >> 20;
-	const uint32_t mb = (uint32_t)DW_MIN(total, (uint64_t)DAEMON_TEMPLATE_DISK_MAX);
+	const uint32_t mb = template_mb_max(t->config.options->template_mb);
 	*ret = (struct build_rules){
 		.vcpus_max = cpus > 0 ? (uint32_t)cpus : 1,
-		.memory_mb_max = DW_MAX(mb, DAEMON_TEMPLATE_MEMORY_MIN),
-		.disk_mb_max = DW_MAX(mb, DAEMON_TEMPLATE_DISK_MIN),
+		.memory_mb_max = mb - DAEMON_TEMPLATE_DISK_MIN,
+		.disk_mb_max = DW_MIN(mb - DAEMON_TEMPLATE_MEMORY_MIN, DAEMON_TEMPLATE_DISK_MAX),
+		.mb_max = mb,
 	};
 }
 

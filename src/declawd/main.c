@@ -21,6 +21,7 @@
 #include "daemon/place.h"
 #include "daemon/tls.h"
 #include "daemon/snapshots.h"
+#include "daemon/template_find.h"
 #include "daemon/volumes.h"
 #include "daemon/token.h"
 #include "e2b/routes.h"
@@ -161,6 +162,7 @@ static int start_manager(struct app *app, struct dw_err *err)
 	const struct manager_config config = {
 		.procs = app->procs,
 		.data_dir = app->options.data_dir,
+		.template_mb = template_mb_max(app->options.template_mb),
 		.stop_fd = app->stop_fd,
 		.runtime = app->runtime,
 		.gate = app->gate,

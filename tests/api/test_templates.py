@@ -425,6 +425,29 @@ def test_others_have_their_own(daemon, box):
     assert daemon.request("GET", "/templates/box").status == 200
 
 
+def test_a_sandbox_is_smaller_than_the_machine(make_daemon):
+    d = make_daemon("--template-memory", "700")
+    for sizes in ("memory_mb=400&disk_mb=301", "memory_mb=573", "disk_mb=573"):
+        answer = image.send(d, b"", "?alias=big&" + sizes)
+        assert (answer.status, answer.code) == (400, "invalid_field"), answer.body
+    for alias, query, sizes in (("both", "&memory_mb=400&disk_mb=300", (400, 300)), ("disk", "&disk_mb=500", (200, 500)), ("none", "", (350, 350))):
+        answer = image.send(d, image.archive(), f"?alias={alias}{query}")
+        assert answer.status == 200, answer.body
+        template = d.request("GET", f"/templates/{alias}").json
+        assert (template["memory_mb"], template["disk_mb"]) == sizes
+    d.create(template="both")
+    assert d.stop(remove=False) == 0
+    # What was made before the server gave less.
+    again = make_daemon("--template-memory", "699", data=d.data)
+    answer = again.request("POST", "/sandboxes", {"template": "both"})
+    assert (answer.status, answer.code) == (422, "template_too_large") and "--template-memory" in answer.message
+    assert again.stop(remove=False) == 0
+    # Nobody has said: half of what there is.
+    half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 >> 20
+    answer = image.send(make_daemon(data=d.data), b"", f"?alias=big&memory_mb={half - 200}&disk_mb=201")
+    assert (answer.status, answer.code) == (400, "invalid_field"), answer.body
+
+
 def test_bounds_and_a_stop(make_daemon):
     d = make_daemon("--builds", "1", "--build-timeout", "100")
     image.make(d, "box")
