@@ -119,7 +119,6 @@
 #define DAEMON_TEMPLATE_MB_MAX     1048576u /* and the most */
 #define DAEMON_TEMPLATE_ENTRIES    2000000u /* files of one */
 #define DAEMON_BUILDS              2u       /* at one time, when --builds does not say */
-#define DAEMON_BUILDS_OWNER        2u       /* of one owner */
 #define DAEMON_BUILD_TIMEOUT_S     1800u
 #define DAEMON_BUILD_MEMORY_MB     2048u
 #define DAEMON_BUILD_DISK_MB       8192u

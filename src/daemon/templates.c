@@ -179,6 +179,8 @@ static int enlist(struct build *b, struct dw_err *err)
 	struct templates *t = b->t;
 	unsigned all = 0, own = 0;
 	int r = 0;
+	/* Of several, one is left for others. */
+	const unsigned share = DW_MAX(t->config.options->builds, 2u) - 1;
 	pthread_mutex_lock(&t->lock);
 	for (const struct build *other = t->builds; other; other = other->next) {
 		all++;
@@ -186,7 +188,7 @@ static int enlist(struct build *b, struct dw_err *err)
 	}
 	if (t->stop) {
 		r = dw_err_set(err, DW_ERR_UNAVAILABLE, "stopping", "the server is stopping");
-	} else if (all >= t->config.options->builds || own >= DAEMON_BUILDS_OWNER) {
+	} else if (all >= t->config.options->builds || own >= share) {
 		r = dw_err_set(err, DW_ERR_LIMIT, "too_many_builds",
 			       "%u builds are running, %u of them yours: try again when one has ended", all, own);
 	} else {

@@ -448,6 +448,18 @@ def test_a_sandbox_is_smaller_than_the_machine(make_daemon):
     assert (answer.status, answer.code) == (400, "invalid_field"), answer.body
 
 
+def test_one_owner_leaves_a_build_to_others(make_daemon):
+    d = make_daemon()
+    other = new_key(d, "other")["api_key"]
+    image.make(d, "box")
+    image.make(d, "box", key=other)
+    slow = {"template": {"base_image": "box", "run_cmds": ["sleep 1000"]}, "background": True}
+    build(d, **slow)
+    answer = d.request("POST", "/templates/build", slow)
+    assert (answer.status, answer.code) == (429, "too_many_builds")
+    build(d, key=other, **slow)
+
+
 def test_bounds_and_a_stop(make_daemon):
     d = make_daemon("--builds", "1", "--build-timeout", "100")
     image.make(d, "box")
