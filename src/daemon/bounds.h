@@ -127,7 +127,8 @@
 #define DAEMON_BUILD_LOG           (256u << 10) /* of the latest lines, while it runs */
 #define DAEMON_BUILD_LOG_KEPT      (64u << 10)  /* and afterwards */
 #define DAEMON_BUILD_LINE          4096u        /* longer ones are cut in pieces */
-#define DAEMON_BUILD_ROWS          1000u        /* of finished builds */
+#define DAEMON_BUILD_ROWS          200u         /* builds of one owner that can be read afterwards */
+#define DAEMON_BUILD_ROWS_ALL      2000u        /* and of all owners */
 #define DAEMON_IMAGE_CONFIG_MAX    (1u << 20)   /* of an image's configuration, which an archive may have made */
 
 /* Idempotency keys. */

@@ -197,13 +197,17 @@ int store_template_each(struct store *s, const char *owner, void (*visit)(void *
 	return step == SQLITE_DONE ? 0 : sql_fail(c.db, c.what, err);
 }
 
-static int trim_builds(struct store *s, struct dw_err *err)
+/* All but the newest; owner: NULL = of everybody. By counting rows: numbers that others have used up would push out the rest. */
+static int trim_builds(struct store *s, const char *owner, unsigned keep, struct dw_err *err)
 {
 	auto_call struct call c = { 0 };
-	if (call_begin(&c, s, "DELETE FROM build WHERE seq <= (SELECT max(seq) FROM build) - ?1", "removing old builds",
-		       err) < 0)
+	if (call_begin(&c, s,
+		       "DELETE FROM build WHERE (?1 IS NULL OR owner = ?1) AND seq <= (SELECT seq FROM build "
+		       "WHERE ?1 IS NULL OR owner = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+		       "removing old builds", err) < 0)
 		return -1;
-	sqlite3_bind_int64(c.st, 1, DAEMON_BUILD_ROWS);
+	sql_text(c.st, 1, owner);
+	sqlite3_bind_int64(c.st, 2, keep);
 	return call_run(&c, err);
 }
 
@@ -229,7 +233,9 @@ int store_build_put(struct store *s, const struct build_record *b, struct dw_err
 		if (call_run(&c, err) < 0)
 			return -1;
 	}
-	return trim_builds(s, err);
+	if (trim_builds(s, b->owner, DAEMON_BUILD_ROWS, err) < 0)
+		return -1;
+	return trim_builds(s, NULL, DAEMON_BUILD_ROWS_ALL, err);
 }
 
 int store_build_get(struct store *s, const char *owner, const char *id, struct build_record *ret, struct dw_err *err)

@@ -3,6 +3,8 @@
 
 #include <sys/stat.h>
 
+#include "daemon/store_templates.h"
+
 static void same(const struct record *a, const struct record *b)
 {
 	assert_string_equal(a->id, b->id);
@@ -171,10 +173,48 @@ static void old_files_open(void **state)
 	assert_int_equal(got.generation, 7);
 }
 
+static void end_build(struct store *s, const char *owner, unsigned n)
+{
+	struct build_record b = { .status = BUILD_FAILED };
+	struct dw_err err = { 0 };
+	snprintf(b.id, sizeof(b.id), BUILD_ID_PREFIX "%s%u", owner, n);
+	snprintf(b.owner, sizeof(b.owner), "%s", owner);
+	assert_int_equal(store_build_put(s, &b, &err), 0);
+}
+
+static int build_is_there(struct store *s, const char *owner, unsigned n)
+{
+	auto_build_record struct build_record b = { 0 };
+	struct dw_err err = { 0 };
+	char id[TEMPLATE_ID_SIZE];
+	snprintf(id, sizeof(id), BUILD_ID_PREFIX "%s%u", owner, n);
+	return store_build_get(s, owner, id, &b, &err);
+}
+
+static void builds_of_each_owner(void **state)
+{
+	struct fixture *f = *state;
+	end_build(f->store, "few", 0);
+	for (unsigned i = 0; i < DAEMON_BUILD_ROWS + 2; i++)
+		end_build(f->store, "many", i);
+	assert_int_equal(build_is_there(f->store, "many", 1), 0);
+	assert_int_equal(build_is_there(f->store, "many", 2), 1);
+	assert_int_equal(build_is_there(f->store, "few", 0), 1);
+	/* Together too they are bounded, however many owners there are. */
+	for (unsigned i = 0; i < DAEMON_BUILD_ROWS_ALL - DAEMON_BUILD_ROWS; i++) {
+		char owner[8];
+		snprintf(owner, sizeof(owner), "o%u", i % (DAEMON_BUILD_ROWS_ALL / DAEMON_BUILD_ROWS));
+		end_build(f->store, owner, i);
+	}
+	assert_int_equal(build_is_there(f->store, "few", 0), 0);
+	assert_int_equal(build_is_there(f->store, "many", 2), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(life_of_a_record, setup, teardown),
+		cmocka_unit_test_setup_teardown(builds_of_each_owner, setup, teardown),
 		cmocka_unit_test_setup_teardown(next_life, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_gathers_is_settled, setup, teardown),
 		cmocka_unit_test_setup_teardown(old_files_open, setup, teardown),
