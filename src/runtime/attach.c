@@ -223,6 +223,12 @@ int dw_attach_enter(const char *root, const struct dw_attach_rec *a, int mount_f
 	dw_autoclose int target = reach(root_fd, a->path);
 	if (target < 0)
 		return target;
+	/* Through a link of the template's: what is mounted there would hide everything. */
+	struct stat top, here;
+	if (fstat(root_fd, &top) < 0 || fstat(target, &here) < 0)
+		return -errno;
+	if (top.st_dev == here.st_dev && top.st_ino == here.st_ino)
+		return -ELOOP;
 	if (a->mode == DW_ATTACH_COPY)
 		return copy_into(mount_fd, target);
 	return move_mount(mount_fd, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0 ? -errno : 0;

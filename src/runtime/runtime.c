@@ -242,8 +242,9 @@ static int child_error(const struct dw_sandbox_spec *spec, const struct dw_child
 				  spec->disk_mb);
 	if (m->step == DW_STEP_ATTACH &&
 	    (m->errnum == ENOTDIR || m->errnum == EISDIR || m->errnum == EEXIST || m->errnum == ELOOP))
-		return dw_err_set(err, DW_ERR_UNPROCESSABLE, "invalid_mount_path",
-				  "a volume can not be attached where the template has a file or a link to nowhere");
+		return dw_err_set(
+			err, DW_ERR_UNPROCESSABLE, "invalid_mount_path",
+			"a volume can not be attached where the template has a file, or a link to nowhere or to /");
 	return dw_err_errno(err, m->errnum, "cannot start the sandbox, step \"%s\"", dw_runtime_steps[m->step]);
 }
 

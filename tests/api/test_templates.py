@@ -13,6 +13,7 @@ import pytest
 import image
 from conftest import REPOSITORY, build_dir, eventually
 from test_owners import new_key
+from test_volumes import make as make_volume, tar_gz
 
 BUILD_TIMEOUT = 300
 
@@ -446,6 +447,17 @@ def test_a_sandbox_is_smaller_than_the_machine(make_daemon):
     half = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2 >> 20
     answer = image.send(make_daemon(data=d.data), b"", f"?alias=big&memory_mb={half - 200}&disk_mb=201")
     assert (answer.status, answer.code) == (400, "invalid_field"), answer.body
+
+
+def test_a_volume_does_not_hide_the_root(daemon):
+    """What a template's link can do to a request is the request's fault: a client would repeat a 500."""
+    image.make(daemon, "to-root", root=image.layer(lambda tar: [image.add(tar, name, type=tarfile.SYMTYPE, linkname=to) for name, to in (("x", "/"), ("y", "x/../.."))]))
+    volume = make_volume(daemon, "hides", tar_gz({"a": b"a"}))["volume_id"]
+    for path in ("/x", "/y"):
+        for mode in ("mount-ro", "copy"):
+            answer = daemon.request("POST", "/sandboxes", {"template": "to-root", "volumes": [{"volume_id": volume, "mount_path": path, "mode": mode}]})
+            assert (answer.status, answer.code) == (422, "invalid_mount_path"), answer.body
+    daemon.create(template="to-root", volumes=[{"volume_id": volume, "mount_path": "/x/below", "mode": "mount-ro"}])
 
 
 def test_one_owner_leaves_a_build_to_others(make_daemon):
