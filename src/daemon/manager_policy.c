@@ -13,15 +13,12 @@
 /* A copy of the parts that clients wrote, with another network (taken). Copies, because a doc may be read by other threads. */
 static struct record_doc *doc_with_network(const struct record_doc *old, json_t *network_take)
 {
-	struct record_doc *doc = record_doc_new();
+	struct record_doc *doc = record_doc_copy(old);
 	if (!doc) {
 		json_decref(network_take);
 		return NULL;
 	}
-	doc->metadata = json_deep_copy(old->metadata);
-	doc->envs = json_deep_copy(old->envs);
-	doc->lifecycle = json_deep_copy(old->lifecycle);
-	doc->security = json_deep_copy(old->security);
+	json_decref(doc->network);
 	doc->network = network_take;
 	return doc;
 }

@@ -13,6 +13,32 @@ struct record_doc *record_doc_new(void)
 	return doc;
 }
 
+static json_t *copy_of(const json_t *v, bool *ok)
+{
+	json_t *copy = v ? json_deep_copy(v) : NULL;
+	*ok = *ok && (copy || !v);
+	return copy;
+}
+
+struct record_doc *record_doc_copy(const struct record_doc *from)
+{
+	struct record_doc *doc = record_doc_new();
+	bool ok = true;
+	if (!doc)
+		return NULL;
+	doc->metadata = copy_of(from->metadata, &ok);
+	doc->envs = copy_of(from->envs, &ok);
+	doc->lifecycle = copy_of(from->lifecycle, &ok);
+	doc->network = copy_of(from->network, &ok);
+	doc->security = copy_of(from->security, &ok);
+	doc->volumes = copy_of(from->volumes, &ok);
+	if (!ok) {
+		record_done(&(struct record){ .doc = doc });
+		return NULL;
+	}
+	return doc;
+}
+
 void record_copy(struct record *dst, const struct record *src)
 {
 	*dst = *src;

@@ -50,6 +50,8 @@ struct record {
 
 /* Empty, with one reference; NULL when memory is out. */
 struct record_doc *record_doc_new(void);
+/* All of it, with one reference, for who changes a part; NULL when memory is out. */
+struct record_doc *record_doc_copy(const struct record_doc *from);
 
 /* Takes a reference. */
 void record_copy(struct record *dst, const struct record *src);
