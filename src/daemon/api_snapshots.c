@@ -152,29 +152,15 @@ int api_snapshot_use(const struct http_request *rq, struct create_spec *spec, st
 	return 0;
 }
 
-static json_t *copy_of(const json_t *v, bool *ok)
-{
-	json_t *copy = v ? json_deep_copy(v) : NULL;
-	*ok = *ok && (copy || !v);
-	return copy;
-}
-
 /* What clients wrote is shared by all copies of a record, and a create completes it: this one gets its own. */
 static int own_doc(struct record *r, struct dw_err *err)
 {
-	struct record_doc *doc = record_doc_new(), *from = r->doc;
-	bool ok = doc != NULL;
-	if (doc) {
-		doc->metadata = copy_of(from->metadata, &ok);
-		doc->envs = copy_of(from->envs, &ok);
-		doc->lifecycle = copy_of(from->lifecycle, &ok);
-		doc->network = copy_of(from->network, &ok);
-		doc->security = copy_of(from->security, &ok);
-		doc->volumes = copy_of(from->volumes, &ok);
-		record_done(r);
-		r->doc = doc;
-	}
-	return ok ? 0 : dw_err_errno(err, ENOMEM, "restoring the sandbox");
+	struct record_doc *doc = record_doc_copy(r->doc);
+	if (!doc)
+		return dw_err_errno(err, ENOMEM, "restoring the sandbox");
+	record_done(r);
+	r->doc = doc;
+	return 0;
 }
 
 /* As the sandbox was made: its record, policy, life cycle, and the snapshot's files. */
@@ -212,6 +198,28 @@ static int find_snapshot(const struct http_request *rq, struct snapshot_row *ret
 	return snapshot_newest(rq->app->snapshots, rq->caller.owner, rq->id, ret, err);
 }
 
+/* Until its end a sandbox can be changed: what was answered then holds for the new one, the policy above all. */
+static int take_last_changes(const struct http_request *rq, struct create_spec *spec, const struct record *final,
+			     struct dw_err *err)
+{
+	struct record *r = &spec->record;
+	r->timeout_s = final->timeout_s;
+	if (final->generation == r->generation)
+		return 0;
+	struct network_spec network = { .policy_fd = -1 };
+	json_t *own = final->doc->network ? json_deep_copy(final->doc->network) : NULL;
+	if (final->doc->network && !own)
+		return dw_err_errno(err, ENOMEM, "restoring the sandbox");
+	json_decref(r->doc->network);
+	r->doc->network = own;
+	if (network_spec_compile(own, rq->app->options.default_allow, &network, err) < 0)
+		return -1;
+	network_spec_done(&spec->network);
+	spec->network = network;
+	r->generation = final->generation;
+	return 0;
+}
+
 /* All that can be wrong is found out before the old one ends. */
 static int restore(const struct http_request *rq, const struct snapshot_row *row, struct record *ret,
 		   struct dw_err *err)
@@ -221,7 +229,9 @@ static int restore(const struct http_request *rq, const struct snapshot_row *row
 		return -1;
 	if (spec.root_fd < 0 && dw_runtime_template_check(rq->app->runtime, spec.record.template_name, err) < 0)
 		return -1;
-	if (manager_kill(rq->app->manager, rq->id, "restore", err) < 0)
+	auto_record struct record final = { 0 };
+	if (manager_kill_final(rq->app->manager, rq->id, "restore", &final, err) < 0 ||
+	    take_last_changes(rq, &spec, &final, err) < 0)
 		return -1;
 	procs_forget(rq->app->procs, rq->id);
 	return manager_recreate(rq->app->manager, &spec, ret, err);

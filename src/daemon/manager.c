@@ -230,11 +230,11 @@ static int kill_ended(struct manager *m, const char *id, struct dw_err *err)
 	return info_from_store(m, id, &dead, err);
 }
 
-int manager_kill(struct manager *m, const char *id, const char *reason, struct dw_err *err)
+int manager_kill_final(struct manager *m, const char *id, const char *reason, struct record *ret, struct dw_err *err)
 {
 	struct sandbox *s = lookup(m, id, false);
 	if (!s)
-		return kill_ended(m, id, err);
+		return info_from_store(m, id, ret, err);
 	pthread_mutex_lock(&m->lock);
 	/* Whoever takes it apart already does it for this caller too. */
 	while (s->dying)
@@ -243,12 +243,21 @@ int manager_kill(struct manager *m, const char *id, const char *reason, struct d
 	if (mine) {
 		manager_condemn(s, reason);
 		s->dying = true;
+		s->refs++; /* for the look at what it was */
 	}
 	pthread_mutex_unlock(&m->lock);
-	if (mine)
-		return manager_take_apart(s, err);
+	const int r = mine ? manager_take_apart(s, err) : 0;
+	/* It is detached, so no change of its policy is under way, and it has left the table, so there will be none. */
+	if (r == 0)
+		record_copy(ret, &s->record);
 	manager_unref(s);
-	return 0;
+	return r;
+}
+
+int manager_kill(struct manager *m, const char *id, const char *reason, struct dw_err *err)
+{
+	auto_record struct record final = { 0 };
+	return manager_kill_final(m, id, reason, &final, err);
 }
 
 int manager_kill_async(struct manager *m, const char *id, const char *reason, struct dw_err *err)
@@ -385,7 +394,8 @@ int sandbox_lost(struct sandbox *s, struct dw_err *err)
 	char reason[sizeof(s->record.reason)] = "";
 	pthread_mutex_lock(&s->m->lock);
 	const bool killed = s->record.state == RECORD_KILLED;
-	const bool paused = s->record.state == RECORD_PAUSED || s->pausing == PAUSING_FREEZE;
+	const bool paused =
+		s->record.state == RECORD_PAUSED || s->pausing == PAUSING_FREEZE || s->pausing == PAUSING_SNAPSHOT;
 	if (killed)
 		snprintf(reason, sizeof(reason), "%s", s->record.reason);
 	pthread_mutex_unlock(&s->m->lock);

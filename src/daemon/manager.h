@@ -49,6 +49,9 @@ int DW_MUST_USE manager_info(struct manager *m, const char *id, struct record *r
 int DW_MUST_USE manager_check_owner(struct manager *m, const char *id, const char *owner, struct dw_err *err);
 /* Returns when no process of it runs any more; fine when it was killed before. */
 int DW_MUST_USE manager_kill(struct manager *m, const char *id, const char *reason, struct dw_err *err);
+/* And *ret: what it was at its end, to be dropped. No change that was answered is missing in it. */
+int DW_MUST_USE manager_kill_final(struct manager *m, const char *id, const char *reason, struct record *ret,
+				   struct dw_err *err);
 /* Killed for clients at once, taken apart soon. */
 int DW_MUST_USE manager_kill_async(struct manager *m, const char *id, const char *reason, struct dw_err *err);
 /*

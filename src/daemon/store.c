@@ -109,7 +109,7 @@ static const char *const statements[] = {
 				 "ORDER BY seq DESC LIMIT ?2 OFFSET ?3",
 	[STATE_ST_VOLUME_COUNT] = "SELECT count(*) FROM volume WHERE ?1 IS NULL OR owner = ?1",
 	[STATE_ST_RESTORE] = "UPDATE sandbox SET state = 'running', reason = '', killed_us = 0, started_us = ?2, end_us = ?3, "
-			     "guest_ip = ?4, timeout_s = ?5 WHERE id = ?1",
+			     "guest_ip = ?4, timeout_s = ?5, network = ?6, generation = ?7 WHERE id = ?1",
 	[STATE_ST_SNAPSHOT_INSERT] = "INSERT INTO snapshot (id, sandbox, owner, template, bytes, pause_ms, created_us, volumes) "
 				     "SELECT ?1,?2,?3,?4,?5,?6,?7,?8 "
 				     "WHERE (SELECT count(*) FROM snapshot WHERE owner = ?3) < ?9",
@@ -265,6 +265,10 @@ int store_sandbox_kill(struct store *s, const struct record *r, struct dw_err *e
 
 int store_sandbox_restore(struct store *s, const struct record *r, struct dw_err *err)
 {
+	/* What is in force, whatever the row says: a change that failed may not have been put back. */
+	dw_autofree char *network = dump(r->doc->network);
+	if (!network)
+		return dw_err_errno(err, ENOMEM, "storing the sandbox");
 	pthread_mutex_lock(&s->state.lock);
 	sqlite3_stmt *st = s->state.stmt[STATE_ST_RESTORE];
 	sql_text(st, 1, r->id);
@@ -272,6 +276,8 @@ int store_sandbox_restore(struct store *s, const struct record *r, struct dw_err
 	sqlite3_bind_int64(st, 3, r->end_us);
 	sql_text(st, 4, r->guest_ip);
 	sqlite3_bind_int64(st, 5, r->timeout_s);
+	sql_text(st, 6, network);
+	sqlite3_bind_int64(st, 7, (sqlite3_int64)r->generation);
 	int ret = sql_run(&s->state, st, "storing the sandbox", err);
 	if (ret == 0 && sqlite3_changes(s->state.db) != 1)
 		ret = dw_err_set(err, DW_ERR_NOT_FOUND, "sandbox_not_found", "the sandbox's record is gone");

@@ -96,6 +96,32 @@ def test_the_policy_is_in_force_again(daemon):
     daemon.request("DELETE", f"/sandboxes/{sandbox}")
 
 
+def test_a_change_during_a_restore_is_not_undone(daemon, in_background):
+    """Changes hammer on the sandbox while it is restored: each that was answered 200 counts, so no generation comes twice."""
+    sandbox = daemon.create(timeout=600, network={"allow_out": []})["sandbox_id"]
+    snapshot(daemon, sandbox)
+    stop, answers = threading.Event(), []
+
+    def change():
+        while not stop.is_set():
+            answers.append(daemon.request("PATCH", f"/sandboxes/{sandbox}/network", {"add": {"allow_out": ["a.test"]}}))
+
+    threads = [threading.Thread(target=change) for _ in range(4)]
+    for t in threads:
+        t.start()
+    for _ in range(15):
+        restore(daemon, sandbox)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert {a.status for a in answers} <= {200, 410}, [a.body for a in answers]
+    generations = sorted(a.json["generation"] for a in answers if a.status == 200)
+    twice = sorted({g for g in generations if generations.count(g) > 1})
+    assert generations and not twice, f"{len(generations)} changes, lost: {twice}"
+    assert daemon.request("GET", f"/sandboxes/{sandbox}/network").json["generation"] == generations[-1]
+    daemon.request("DELETE", f"/sandboxes/{sandbox}")
+
+
 def test_an_operation_under_way_ends_as_killed(daemon, in_background):
     sandbox = daemon.create()["sandbox_id"]
     snapshot(daemon, sandbox)
@@ -233,6 +259,9 @@ def test_volumes(daemon):
     ro, copy = volume(daemon, "ro"), volume(daemon, "copy")
     sandbox = daemon.create(volumes=[{"volume_id": ro, "mount_path": "/data/ro", "mode": "mount-ro"}, {"volume_id": copy, "mount_path": "/data/copy"}])["sandbox_id"]
     run(daemon, sandbox, "echo changed > /data/copy/f")
+    listed = daemon.request("GET", f"/sandboxes/{sandbox}").json["volumes"]
+    assert daemon.request("PATCH", f"/sandboxes/{sandbox}/network", {"add": {"allow_out": ["two.test"]}}).status == 200
+    assert len(listed) == 2 and daemon.request("GET", f"/sandboxes/{sandbox}").json["volumes"] == listed, "a new policy changes the policy alone"
     got = snapshot(daemon, sandbox)["snapshot_id"]
     look = "cat /data/ro/f; echo; cat /data/copy/f; touch /data/ro/x 2>/dev/null || echo read-only"
     restore(daemon, sandbox, got)
