@@ -44,12 +44,10 @@ static enum agent_status hand_over(int control_fd, int theirs)
 	}
 }
 
-int agent_op_open(struct agent_op *op, struct manager *m, const char *id, int stop_fd, struct dw_err *err)
+/* In the sandbox that op has entered. */
+static int begin(struct agent_op *op, struct dw_err *err)
 {
 	int pair[2];
-	*op = (struct agent_op){ .fd = -1, .client_fd = -1, .stop_fd = stop_fd };
-	if (manager_enter(m, id, &op->sandbox, err) < 0)
-		return -1;
 	op->buf = malloc(BUF_SIZE);
 	if (!op->buf || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
 		dw_err_errno(err, op->buf ? errno : ENOMEM, "reaching the sandbox");
@@ -65,6 +63,18 @@ int agent_op_open(struct agent_op *op, struct manager *m, const char *id, int st
 		return -1;
 	}
 	return 0;
+}
+
+int agent_op_open(struct agent_op *op, struct manager *m, const char *id, int stop_fd, struct dw_err *err)
+{
+	*op = (struct agent_op){ .fd = -1, .client_fd = -1, .stop_fd = stop_fd };
+	return manager_enter(m, id, &op->sandbox, err) < 0 ? -1 : begin(op, err);
+}
+
+int agent_op_open_build(struct agent_op *op, struct manager *m, const char *id, int stop_fd, struct dw_err *err)
+{
+	*op = (struct agent_op){ .fd = -1, .client_fd = -1, .stop_fd = stop_fd };
+	return manager_enter_build(m, id, &op->sandbox, err) < 0 ? -1 : begin(op, err);
 }
 
 void agent_op_close(struct agent_op *op)

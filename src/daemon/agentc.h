@@ -34,6 +34,9 @@ struct agent_op {
 
 /* Enters the sandbox and hands its agent one end of a fresh socket. NOT_FOUND, GONE, LIMIT, INTERNAL. */
 int DW_MUST_USE agent_op_open(struct agent_op *op, struct manager *m, const char *id, int stop_fd, struct dw_err *err);
+/* The same in a sandbox that the server builds a template in: manager_enter_build. */
+int DW_MUST_USE agent_op_open_build(struct agent_op *op, struct manager *m, const char *id, int stop_fd,
+				    struct dw_err *err);
 /* Makes the agent drop the operation if it has not ended. Harmless when not open, and twice. */
 void agent_op_close(struct agent_op *op);
 #define auto_agent_op __attribute__((cleanup(agent_op_close)))

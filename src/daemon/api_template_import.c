@@ -79,7 +79,8 @@ static int begin(struct http_request *rq, struct dw_err *err)
 	    build_new(rq->app->templates, rq->caller.owner, &spec, &im->build, err) < 0 ||
 	    build_prepare(im->build, err) < 0)
 		return -1;
-	if (agent_op_open(&im->op, rq->app->manager, build_sandbox(im->build), build_cancel_fd(im->build), err) < 0)
+	if (agent_op_open_build(&im->op, rq->app->manager, build_sandbox(im->build), build_cancel_fd(im->build), err) <
+	    0)
 		return -1;
 	return agent_file_start(&im->op, DW_AGENTP_FILE_WRITE, "root", BUILD_ARCHIVE, err);
 }

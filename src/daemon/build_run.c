@@ -26,7 +26,7 @@ static int open_op(struct build *b, struct agent_op *op, struct dw_err *err)
 	if (left_ms(b) <= 0)
 		return dw_err_set(err, DW_ERR_TIMEOUT, "build_timeout", "the build took longer than %u s",
 				  b->t->config.options->build_timeout_s);
-	return agent_op_open(op, b->t->config.manager, b->record.sandbox_id, b->cancel_fd, err);
+	return agent_op_open_build(op, b->t->config.manager, b->record.sandbox_id, b->cancel_fd, err);
 }
 
 /* What its programs find in their environment. */

@@ -274,9 +274,9 @@ int manager_kill_async(struct manager *m, const char *id, const char *reason, st
 
 int manager_set_timeout(struct manager *m, const char *id, uint32_t timeout_s, bool extend_only, struct dw_err *err)
 {
-	struct sandbox *s = lookup(m, id, true);
-	if (!s)
-		return refuse_dead(m, id, err);
+	struct sandbox *s;
+	if (manager_reach(m, id, &s, err) < 0)
+		return -1;
 	const int64_t due = clock_mono_ms() + (int64_t)timeout_s * 1000;
 	int r = 0;
 	pthread_mutex_lock(&m->lock);
@@ -297,7 +297,7 @@ int manager_set_timeout(struct manager *m, const char *id, uint32_t timeout_s, b
 	return r;
 }
 
-int manager_reach(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err)
+int manager_look(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err)
 {
 	struct sandbox *s = lookup(m, id, true);
 	if (!s)
@@ -306,11 +306,34 @@ int manager_reach(struct manager *m, const char *id, struct sandbox **ret, struc
 	return 0;
 }
 
-int manager_enter(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err)
+static int refuse_build(const struct sandbox *s, struct dw_err *err)
+{
+	if (!s->of_build)
+		return 0;
+	return dw_err_set(
+		err, DW_ERR_CONFLICT, "build_sandbox",
+		"the sandbox belongs to build %s, and only the server works in it; its network and its log can "
+		"be read, and deleting it ends the build",
+		s->record.name);
+}
+
+int manager_reach(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err)
 {
 	struct sandbox *s;
-	if (manager_reach(m, id, &s, err) < 0)
+	if (manager_look(m, id, &s, err) < 0)
 		return -1;
+	if (refuse_build(s, err) < 0) {
+		manager_unref(s);
+		return -1;
+	}
+	*ret = s;
+	return 0;
+}
+
+/* Takes the caller's reference, and gives it back as *ret. */
+static int enter(struct sandbox *s, struct sandbox **ret, struct dw_err *err)
+{
+	struct manager *m = s->m;
 	pthread_mutex_lock(&m->lock);
 	const int awake = manager_awake_locked(s, err);
 	bool room = s->ops < DAEMON_OPS_PER_SANDBOX;
@@ -326,6 +349,18 @@ int manager_enter(struct manager *m, const char *id, struct sandbox **ret, struc
 	}
 	*ret = s;
 	return 0;
+}
+
+int manager_enter(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err)
+{
+	struct sandbox *s;
+	return manager_reach(m, id, &s, err) < 0 ? -1 : enter(s, ret, err);
+}
+
+int manager_enter_build(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err)
+{
+	struct sandbox *s;
+	return manager_look(m, id, &s, err) < 0 ? -1 : enter(s, ret, err);
 }
 
 void manager_leave(struct sandbox *s)

@@ -115,6 +115,8 @@ bool manager_observes(struct manager *m, const char *id);
 
 /* For an operation in a sandbox: NOT_FOUND, GONE, LIMIT, CONFLICT "sandbox_paused", unless its lifecycle says that this wakes it. Each enter needs its leave. */
 int DW_MUST_USE manager_enter(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err);
+/* The same for the server itself, in a sandbox that it builds a template in: nobody else enters one (CONFLICT "build_sandbox"). */
+int DW_MUST_USE manager_enter_build(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err);
 void manager_leave(struct sandbox *s);
 /* Valid between enter and leave. */
 int sandbox_agent_fd(const struct sandbox *s);

@@ -27,6 +27,7 @@ static struct sandbox *entry_new(struct manager *m, struct create_spec *spec)
 		s->record.generation = 1;
 	s->pause_on_timeout = spec->pause_on_timeout;
 	s->auto_resume = spec->auto_resume;
+	s->of_build = spec->builder;
 	spec->record = (struct record){ 0 };
 	s->network = spec->network;
 	spec->network.policy_fd = -1;

@@ -25,6 +25,7 @@ struct sandbox {
 	unsigned refs, ops;   /* under the manager's lock */
 	struct record record; /* state KILLED as soon as its end is decided; under the manager's lock */
 	bool making;          /* not yet visible */
+	bool of_build;        /* the server builds a template in it; its name is the build's id */
 	bool dying;           /* somebody takes it apart now */
 	bool exited;          /* PID 1 ended before it was visible */
 	atomic_size_t output_held;
@@ -71,7 +72,12 @@ struct sandbox *manager_find(struct manager *m, const char *id);
 void manager_link(struct sandbox *s);
 void manager_unlink(struct sandbox *s);
 void manager_unref_locked(struct sandbox *s, bool *ret_last);
-/* A reference to one that is alive, paused or not. NOT_FOUND, GONE, INTERNAL. */
+/* A reference to one that is alive, paused or not, to look at or to take rights away from. NOT_FOUND, GONE, INTERNAL. */
+int manager_look(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err);
+/*
+ * The same for what a client does to it or in it: CONFLICT "build_sandbox" for one that the server builds a template in. Programs there may
+ * mount, and with that use up what the kernel shares among all sandboxes (terminals, file systems): only the server's own run with that right.
+ */
 int manager_reach(struct manager *m, const char *id, struct sandbox **ret, struct dw_err *err);
 /* Drops a reference; frees with the last one. */
 void manager_unref(struct sandbox *s);

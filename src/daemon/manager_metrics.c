@@ -62,7 +62,7 @@ int manager_metrics(struct manager *m, const char *id, struct metrics_sample **r
 {
 	struct sandbox *s;
 	struct dw_usage usage;
-	if (manager_reach(m, id, &s, err) < 0)
+	if (manager_look(m, id, &s, err) < 0)
 		return -1;
 	struct metrics_sample *all = calloc(DAEMON_METRICS_SAMPLES + 1, sizeof(*all));
 	int r = all ? 0 : dw_err_errno(err, ENOMEM, "reading the metrics");

@@ -148,7 +148,7 @@ int manager_change_network(struct manager *m, const char *id, const struct manag
 {
 	struct sandbox *s;
 	/* No operation in the sandbox: a change must not wait for those, least of all one that takes rights away. */
-	if (manager_reach(m, id, &s, err) < 0)
+	if (manager_look(m, id, &s, err) < 0)
 		return -1;
 	pthread_mutex_lock(&s->gate_lock);
 	int r = change_locked(s, change, ret, err);

@@ -151,6 +151,8 @@ int e2b_pause(struct http_request *rq, struct http_reply *rp, struct dw_err *err
 		return reply_nothing(rp, err);
 	struct dw_err why = { 0 };
 	record_done(&r);
+	if (strcmp(err->code, "build_sandbox") == 0)
+		err->kind = DW_ERR_FORBIDDEN; /* nor does it become pausable by asking again */
 	if (err->kind == DW_ERR_CONFLICT && find_alive(rq, &r, &why) == 0 && r.state != RECORD_PAUSED)
 		err->kind = DW_ERR_UNAVAILABLE;
 	return -1;
