@@ -118,7 +118,7 @@
 #define DAEMON_TEMPLATE_MB_MIN     256u     /* for both together, and so the least that the operator can say */
 #define DAEMON_TEMPLATE_MB_MAX     1048576u /* and the most */
 #define DAEMON_TEMPLATE_ENTRIES    2000000u /* files of one */
-#define DAEMON_BUILDS              3u       /* at one time, when --builds does not say; all but one may be one owner's */
+#define DAEMON_BUILDS              3u /* at one time, when --builds does not say; all but one may be one owner's */
 #define DAEMON_BUILD_TIMEOUT_S     1800u
 #define DAEMON_BUILD_MEMORY_MB     2048u
 #define DAEMON_BUILD_DISK_MB       8192u

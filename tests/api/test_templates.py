@@ -461,7 +461,7 @@ def test_a_volume_does_not_hide_the_root(daemon):
 
 
 def test_one_owner_leaves_a_build_to_others(make_daemon):
-    d = make_daemon()
+    d = make_daemon("--builds", "2")
     other = new_key(d, "other")["api_key"]
     image.make(d, "box")
     image.make(d, "box", key=other)
