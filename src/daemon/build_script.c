@@ -38,8 +38,9 @@ static const char dockerfile[] =
 	"  buildah commit --quiet --rm \"$c\" \"localhost/$name:latest\" > /dev/null\n"
 	"  i=$((i + 1))\n"
 	"done\n"
-	"buildah bud --layers=false --force-rm --tag localhost/declaw-result:out --file /build/Dockerfile "
-	"/build/context\n"
+	/* With it a step could leave its root, and change the programs that run in this sandbox after it, with more rights. */
+	"buildah bud --cap-drop CAP_SYS_CHROOT --layers=false --force-rm --tag localhost/declaw-result:out "
+	"--file /build/Dockerfile /build/context\n"
 	"c=$(buildah from --pull-never localhost/declaw-result:out)\n"
 	"m=$(buildah mount \"$c\")\n"
 	"ln -s \"$m\" /build/root\n"
