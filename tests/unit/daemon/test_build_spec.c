@@ -156,6 +156,7 @@ static const struct build_rules rules = {
 	.memory_mb_max = 2048,
 	.disk_mb_max = 4096,
 	.is_template = is_template,
+	.mb_max = UINT32_MAX,
 };
 
 static void put(json_t *o, const char *key, const char *text)
@@ -229,17 +230,34 @@ static void test_bad_policy(void **state)
 	assert_non_null(strstr(err.message, "not a name"));
 }
 
-/* On a machine with less than the defaults, the defaults are what it has. */
+/* On a machine with less than the defaults, the defaults are what it has. Memory and disk share it. */
 static void test_small_machine(void **state)
 {
-	const struct build_rules small = { .vcpus_max = 1, .memory_mb_max = 512, .disk_mb_max = 600 };
-	auto_build_spec struct build_spec s;
-	auto_json json_t *body = json_object();
-	bool background;
-	assert_int_equal(build_spec_parse(body, &small, &s, &background, NULL), 0);
-	assert_int_equal(s.vcpus, 1);
-	assert_int_equal(s.memory_mb, 512);
-	assert_int_equal(s.disk_mb, 600);
+	const struct build_rules small = { .vcpus_max = 1, .memory_mb_max = 872, .disk_mb_max = 872, .mb_max = 1000 };
+	static const struct {
+		const char *text;
+		uint32_t memory_mb, disk_mb; /* 0: refused */
+	} given[] = {
+		{ "{}", 500, 500 },
+		{ "{\"memory_mb\":700}", 700, 300 },
+		{ "{\"disk_mb\":872}", 128, 872 },
+		{ "{\"memory_mb\":600,\"disk_mb\":400}", 600, 400 },
+		{ "{\"memory_mb\":600,\"disk_mb\":401}", 0, 0 },
+	};
+	for (size_t i = 0; i < DW_COUNT(given); i++) {
+		auto_build_spec struct build_spec s;
+		auto_json json_t *body = json_loads(given[i].text, 0, NULL);
+		struct dw_err err = { 0 };
+		bool background;
+		const int ret = build_spec_parse(body, &small, &s, &background, &err);
+		assert_int_equal(ret, given[i].memory_mb ? 0 : -1);
+		assert_int_equal(s.memory_mb, given[i].memory_mb);
+		assert_int_equal(s.disk_mb, given[i].disk_mb);
+		if (ret < 0)
+			assert_non_null(strstr(err.message, "at most 1000 together"));
+		else
+			assert_int_equal(s.vcpus, 1);
+	}
 }
 
 /* The request may go before the build does. */
