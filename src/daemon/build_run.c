@@ -306,6 +306,9 @@ static int take_root(struct build *b, struct dw_err *err)
 	if (unpack_start(&order, &u, err) < 0 || run_script(b, "packing", build_script_pack, feed, u, err) < 0 ||
 	    unpack_finish(u, &counts, err) < 0 || template_root_finish(root, err) < 0)
 		return -1;
+	/* Its record must not outlive a loss of power that its files do not. */
+	if (syncfs(root) < 0)
+		return dw_err_errno(err, errno, "storing the template");
 	b->template.size_bytes = counts.bytes;
 	build_say(b, "%llu files, %llu bytes", (unsigned long long)counts.files, (unsigned long long)counts.bytes);
 	return 0;

@@ -173,10 +173,12 @@ static int publish(struct volume_draft *d, struct volume_row *ret, struct dw_err
 	/* Under the lock, so that nobody sees the record of one that is taken back. */
 	pthread_mutex_lock(&v->lock);
 	d->row.created_us = clock_wall_us();
-	if (renameat(v->dir_fd, d->name, v->dir_fd, d->row.id) < 0)
+	if (renameat(v->dir_fd, d->name, v->dir_fd, d->row.id) < 0) {
 		r = dw_err_errno(err, errno, "storing the volume");
-	else
+	} else {
 		snprintf(d->name, sizeof(d->name), "%s", d->row.id);
+		r = fsync(v->dir_fd) < 0 ? dw_err_errno(err, errno, "storing the volume") : 0;
+	}
 	if (r == 0)
 		r = store_volume_insert(v->config.store, &d->row, DAEMON_VOLUMES_OWNER, err);
 	pthread_mutex_unlock(&v->lock);
@@ -202,6 +204,9 @@ int volume_draft_finish(struct volume_draft *d, struct volume_row *ret, struct u
 	d->row.archive_bytes = st.st_size;
 	d->row.bytes = (int64_t)ret_counts->bytes;
 	d->row.files = (int64_t)ret_counts->files;
+	/* Its record must not outlive a loss of power that its files do not. */
+	if (syncfs(d->archive_fd) < 0)
+		return dw_err_errno(err, errno, "storing the volume");
 	if (publish(d, ret, err) < 0)
 		return -1;
 	log_event(LOG_LEVEL_INFO, "volume made", "id", ret->id, "bytes", LOG_NUM(ret->bytes), NULL);

@@ -108,8 +108,6 @@ bool unpack_keeps_xattr(enum unpack_mode mode, const char *name, const void *val
 	if (mode != UNPACK_TEMPLATE || !name || n > XATTR_SIZE_MAX ||
 	    strnlen(name, XATTR_NAME_MAX + 1) > XATTR_NAME_MAX)
 		return false;
-	if (strncmp(name, "user.", 5) == 0)
-		return name[5] != '\0';
 	if (strcmp(name, "security.capability") != 0 || n != CAP_V2_SIZE)
 		return false;
 	const uint8_t *v = value;

@@ -63,7 +63,10 @@ enum unpack_verdict unpack_judge(enum unpack_mode mode, const struct unpack_clai
 /* Where the parent of a canonical path ends: *ret_name is its last component, the result the length of what stands before the slash. */
 size_t unpack_parent(const char *path, const char **ret_name);
 
-/* An extended attribute that is kept; everything else belongs to the host's security, not to an image. */
+/*
+ * An extended attribute that is kept: what a program may do. Everything else belongs to the host's security, or takes room that
+ * nobody counts.
+ */
 bool unpack_keeps_xattr(enum unpack_mode mode, const char *name, const void *value, size_t n);
 
 /* A printable excerpt of a hostile name, for messages: at most size - 1 characters of plain ASCII. */

@@ -357,7 +357,7 @@ def test_extended_attributes(unpack: Unpack) -> None:
 
     d = unpack(tar(with_xattr("security.capability", CAPABILITY)), "template")
     assert d.code == 0 and os.getxattr(d.root / "f", "security.capability") == CAPABILITY
-    for name, value in [("security.selinux", b"x"), ("trusted.overlay.opaque", b"y"), ("security.capability", b"short"),
+    for name, value in [("user.large", b"x" * 3000), ("security.selinux", b"x"), ("trusted.overlay.opaque", b"y"), ("security.capability", b"short"),
                         ("security.capability", struct.pack("<IIIIII", 0x03000001, 1 << 13, 0, 0, 0, 5))]:
         d = unpack(tar(with_xattr(name, value)), "template")
         assert d.code == 0 and os.listxattr(d.root / "f") == [] and d.result["dropped_xattrs"] == 1, name
