@@ -7,8 +7,9 @@
 
 #include "daemon/clock.h"
 #include "daemon/list_query.h"
-#include "daemon/volume_attach.h"
+#include "daemon/template_find.h"
 #include "daemon/token.h"
+#include "daemon/volume_attach.h"
 
 int api_health(struct http_request *rq, struct http_reply *rp, struct dw_err *err)
 {
@@ -42,7 +43,11 @@ static int add_tokens(const struct app *app, const char *id, json_t *j, struct d
 static int create_as(const struct http_request *rq, struct create_spec *spec, struct record *ret, struct dw_err *err)
 {
 	snprintf(spec->record.owner, sizeof(spec->record.owner), "%s", rq->caller.owner);
-	if (api_snapshot_use(rq, spec, err) < 0 || volume_attach(rq->app->volumes, rq->caller.owner, spec, err) < 0)
+	const struct options *o = &rq->app->options;
+	/* The template before the volumes: it says how large the disk is that they are copied to. */
+	if (api_snapshot_use(rq, spec, err) < 0 ||
+	    template_find(rq->app->store, o->data_dir, template_mb_max(o->template_mb), spec, err) < 0 ||
+	    volume_attach(rq->app->volumes, rq->caller.owner, spec, err) < 0)
 		return -1;
 	return manager_create(rq->app->manager, spec, ret, err);
 }

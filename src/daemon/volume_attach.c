@@ -33,11 +33,11 @@ int volume_attach(struct volumes *v, const char *owner, struct create_spec *spec
 		if (attach_one(v, owner, &spec->volumes.want[i], spec, &copied, err) < 0)
 			return dw_err_wrap(err, "volumes[%zu]", i);
 	}
-	if (copied > (uint64_t)DAEMON_SANDBOX_DISK_MB << 20)
+	if (copied > (uint64_t)spec->disk_mb << 20)
 		return dw_err_set(
 			err, DW_ERR_TOO_LARGE, "not_enough_space",
 			"the volumes to be copied take %llu MiB, and a sandbox's disk has %u: attach with mode "
 			"\"mount-ro\" what is only read",
-			(unsigned long long)(copied >> 20), DAEMON_SANDBOX_DISK_MB);
+			(unsigned long long)(copied >> 20), spec->disk_mb);
 	return 0;
 }

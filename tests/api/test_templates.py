@@ -466,6 +466,15 @@ def test_a_volume_does_not_hide_the_root(daemon):
     daemon.create(template="to-root", volumes=[{"volume_id": volume, "mount_path": "/x/below", "mode": "mount-ro"}])
 
 
+def test_a_copied_volume_is_held_against_its_disk(daemon, box):
+    built = completed(build(daemon, template={"base_image": "box"}, disk_mb=128))
+    volume = make_volume(daemon, "large", tar_gz({"a": bytes(140 << 20)}))["volume_id"]
+    body = {"template": built["template_id"], "volumes": [{"volume_id": volume, "mount_path": "/a"}]}
+    answer = daemon.request("POST", "/sandboxes", body)
+    assert (answer.status, answer.code) == (413, "not_enough_space") and "has 128" in answer.message
+    daemon.create(template=built["template_id"], volumes=[{"volume_id": volume, "mount_path": "/a", "mode": "mount-ro"}])
+
+
 def test_one_owner_leaves_a_build_to_others(make_daemon):
     d = make_daemon("--builds", "2")
     other = new_key(d, "other")["api_key"]
